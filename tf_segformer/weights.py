@@ -1,0 +1,256 @@
+"""How weights move between the PyTorch checkpoints and the Keras model, in both directions.
+
+A Keras variable's path, relative to its model, is the PyTorch key with slashes for dots and another last
+word: `segformer/encoder/block.0.0/mlp/dense1/kernel` is `segformer.encoder.block.0.0.mlp.dense1.weight`.
+`RULES` says how the last word changes and how the axes move. Square kernels make a forgotten transpose
+invisible to any check of shapes, so the tests check each rule on values.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of weight.
+
+    Attributes:
+        path: Pattern of the Keras variable's path, relative to the model.
+        suffix: Last word of the PyTorch key.
+        axes: The Keras axes in terms of the PyTorch ones, as for `np.transpose`; None copies.
+    """
+
+    path: str
+    suffix: str
+    axes: tuple[int, ...] | None = None
+
+    def to_keras(self, value: np.ndarray) -> np.ndarray:
+        """A PyTorch value in Keras' layout."""
+        return value if self.axes is None else np.transpose(value, self.axes)
+
+    def to_torch(self, value: np.ndarray) -> np.ndarray:
+        """A Keras value in PyTorch's layout."""
+        return value if self.axes is None else np.transpose(value, np.argsort(self.axes))
+
+    def torch_shape(self, keras_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that the PyTorch checkpoint must hold for a Keras variable of `keras_shape`."""
+        if self.axes is None:
+            return keras_shape
+        return tuple(keras_shape[axis] for axis in np.argsort(self.axes))
+
+
+_CONVOLUTION = r"(patch_embeddings\.\d+/proj|self/sr|decode_head/(linear_fuse|classifier))/kernel"
+
+# The first rule whose pattern is found in the path applies.
+RULES = (
+    Rule(r"/dwconv/dwconv/kernel$", "weight", axes=(2, 3, 0, 1)),  # (C, 1, kh, kw) → (kh, kw, C, 1)
+    Rule(_CONVOLUTION + "$", "weight", axes=(2, 3, 1, 0)),  # (O, I, kh, kw) → (kh, kw, I, O)
+    Rule(r"/kernel$", "weight", axes=(1, 0)),  # dense: (out, in) → (in, out)
+    Rule(r"/bias$", "bias"),
+    Rule(r"/gamma$", "weight"),
+    Rule(r"/beta$", "bias"),
+    Rule(r"/moving_mean$", "running_mean"),
+    Rule(r"/moving_variance$", "running_var"),
+)
+
+# transformers 5 renamed the modules; with `save_original_format=False` its files carry the new names.
+_RENAMED = tuple(
+    (re.compile(pattern), published)
+    for pattern, published in (
+        (r"\bstages\.(\d+)\.patch_embeddings\.", r"encoder.patch_embeddings.\1."),
+        (r"\bstages\.(\d+)\.blocks\.(\d+)\.", r"encoder.block.\1.\2."),
+        (r"\bstages\.(\d+)\.layer_norm\.", r"encoder.layer_norm.\1."),
+        (r"\blayernorm_before\.", "layer_norm_1."),
+        (r"\blayernorm_after\.", "layer_norm_2."),
+        (r"\battention\.q_proj\.", "attention.self.query."),
+        (r"\battention\.k_proj\.", "attention.self.key."),
+        (r"\battention\.v_proj\.", "attention.self.value."),
+        (r"\battention\.o_proj\.", "attention.output.dense."),
+        (r"\battention\.sequence_reduction\.sequence_reduction\.", "attention.self.sr."),
+        (r"\battention\.sequence_reduction\.layer_norm\.", "attention.self.layer_norm."),
+        (r"\bmlp\.fc1\.", "mlp.dense1."),
+        (r"\bmlp\.fc2\.", "mlp.dense2."),
+        (r"\bdecode_head\.linear_projections\.", "decode_head.linear_c."),
+    )
+)
+
+# Keys that no variable takes, each with its reason.
+IGNORED = {
+    r"\.num_batches_tracked$": "PyTorch's count of training batches; used only with momentum=None",
+}
+# The heads a checkpoint may carry for another task than the model's.
+_HEADS = ("decode_head.", "classifier.")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, unreadable, or does not fit the model."""
+
+
+class Checkpoint(Protocol):
+    """A PyTorch state dict on disk: names and shapes are cheap, values are read one at a time."""
+
+    source: str
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Every key with its shape."""
+
+    def read(self, key: str) -> np.ndarray:
+        """The value of one key."""
+
+
+def published_key(key: str) -> str:
+    """A checkpoint's key in the published spelling, with the `segformer.` prefix of a full model."""
+    for pattern, published in _RENAMED:
+        key = pattern.sub(published, key)
+    return f"segformer.{key}" if key.startswith("encoder.") else key
+
+
+def torch_key(path: str) -> tuple[str, Rule]:
+    """The published PyTorch key of a Keras variable's path relative to its model, and its rule."""
+    for rule in RULES:
+        if re.search(rule.path, path):
+            stem = path.rpartition("/")[0].replace("/", ".")
+            return f"{stem}.{rule.suffix}", rule
+    raise KeyError(f"No rule moves the variable {path!r}; add one to tf_segformer.weights.RULES.")
+
+
+def weights_by_key(model: keras.Model) -> dict[str, tuple[keras.Variable, Rule]]:
+    """The model's weights under their published PyTorch keys."""
+    named = {}
+    for variable in model.weights:
+        key, rule = torch_key(variable.path.removeprefix(f"{model.path}/"))
+        named[key] = (variable, rule)
+    return named
+
+
+def load_weights(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
+    """Assign every weight of `model` from `checkpoint`, or none of them.
+
+    Args:
+        model: A built SegFormer model.
+        checkpoint: The PyTorch state dict, in either spelling of its keys.
+
+    Returns:
+        The keys of a new head, where the checkpoint is an encoder alone; else an empty list.
+
+    Raises:
+        CheckpointError: weights are missing, unexpected, of the wrong shape or dtype, not finite, or named
+            twice. Nothing has been assigned then.
+    """
+    wanted = weights_by_key(model)
+    found = _published_keys(checkpoint)
+    new_head = _new_head(wanted, found)
+    missing = [key for key in wanted if key not in found and key not in new_head]
+    unexpected = [key for key in found if key not in wanted and not _may_be_ignored(key, wanted)]
+    shapes = checkpoint.shapes()
+    misshapen = [
+        f"{key}: found {shapes[found[key]]}, expected {expected}"
+        for key, (variable, rule) in wanted.items()
+        if key in found
+        and shapes[found[key]] != (expected := rule.torch_shape(tuple(variable.shape)))
+    ]
+    if missing or unexpected or misshapen:
+        raise CheckpointError(_difference(checkpoint.source, model, missing, unexpected, misshapen))
+
+    values = {
+        key: rule.to_keras(_checked(checkpoint, found[key]))
+        for key, (_, rule) in wanted.items()
+        if key in found
+    }
+    for key, value in values.items():
+        wanted[key][0].assign(value)
+    return new_head
+
+
+def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
+    """The model's weights as a PyTorch state dict in the published spelling, in NumPy arrays."""
+    return {
+        key: np.ascontiguousarray(rule.to_torch(keras.ops.convert_to_numpy(variable)))
+        for key, (variable, rule) in weights_by_key(model).items()
+    }
+
+
+def _published_keys(checkpoint: Checkpoint) -> dict[str, str]:
+    """Published spelling → the key in the file."""
+    found: dict[str, str] = {}
+    for key in checkpoint.shapes():
+        published = published_key(key)
+        if published in found:
+            raise CheckpointError(
+                f"{checkpoint.source} holds {found[published]!r} and {key!r}, two spellings of one weight. Save the "
+                "checkpoint again from one model."
+            )
+        found[published] = key
+    return found
+
+
+def _new_head(wanted: Iterable[str], found: Mapping[str, str]) -> list[str]:
+    """The head's keys, if the checkpoint has none of them: it is an encoder, or made for another task."""
+    head = [key for key in wanted if key.startswith(_HEADS)]
+    if any(key in found for key in head):
+        return []
+    return head
+
+
+def _may_be_ignored(key: str, wanted: Iterable[str]) -> bool:
+    if any(re.search(pattern, key) for pattern in IGNORED):
+        return True
+    # A head of another task: the model has no layer of that name at all.
+    return any(
+        key.startswith(head) and not any(want.startswith(head) for want in wanted)
+        for head in _HEADS
+    )
+
+
+def _checked(checkpoint: Checkpoint, key: str) -> np.ndarray:
+    """The value of `key`, refused if it is not floating or not finite."""
+    value = checkpoint.read(key)
+    if not np.issubdtype(value.dtype, np.floating):
+        raise CheckpointError(
+            f"{checkpoint.source}: the weight {key!r} has dtype {value.dtype}; expected a floating one. The file is "
+            "damaged or quantised; fetch it again, or use the checkpoint it was made from."
+        )
+    if not np.isfinite(value).all():
+        count = int(value.size - np.isfinite(value).sum())
+        raise CheckpointError(
+            f"{checkpoint.source}: the weight {key!r} holds {count} values of {value.size} that are NaN or infinite. "
+            "The file is damaged, or its training diverged; fetch it again or use an earlier checkpoint."
+        )
+    return value
+
+
+def _difference(
+    source: str,
+    model: keras.Model,
+    missing: list[str],
+    unexpected: list[str],
+    misshapen: list[str],
+    most: int = 8,
+) -> str:
+    """The error message: a diff of keys, and what to do about it."""
+
+    def listed(sign: str, lines: list[str]) -> list[str]:
+        more = [f"   … and {len(lines) - most} more"] if len(lines) > most else []
+        return [f" {sign} {line}" for line in lines[:most]] + more
+
+    advice = (
+        "Is config.json the one that belongs to these weights?"
+        if misshapen
+        else "The weights are incomplete or belong to another model; fetch them again, or load them with the class "
+        "named in config.json's `architectures`."
+    )
+    return "\n".join(
+        [
+            f"{source} does not fit {type(model).__name__}: {len(missing)} weights are missing (-), "
+            f"{len(unexpected)} are unexpected (+), {len(misshapen)} have the wrong shape (≠). Nothing was loaded.",
+            *listed("-", missing),
+            *listed("+", unexpected),
+            *listed("≠", misshapen),
+            advice,
+        ]
+    )
