@@ -40,15 +40,15 @@ def load_pretrained(
     hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
     if from_pt is False:
         raise CheckpointError(
-            "from_pt=False asks for TensorFlow weights (tf_model.h5), which this version does not read. Leave "
-            "from_pt out, and the PyTorch weights beside them are used."
+            "from_pt=False asks for TensorFlow weights (tf_model.h5), which this version does not read. "
+            "Leave from_pt out, and the PyTorch weights beside them are used."
         )
     if config is None:
         path = find_file(name_or_path, CONFIG_FILE, **hub_arguments)
         if path is None:
             raise CheckpointError(
-                f"{name_or_path} holds no {CONFIG_FILE}; expected a folder or Hub repository with {CONFIG_FILE} and "
-                "weights beside it."
+                f"{name_or_path} holds no {CONFIG_FILE}; expected a folder or Hub repository with "
+                f"{CONFIG_FILE} and weights beside it."
             )
         config = read_config(path, **kwargs)
     else:
@@ -60,8 +60,8 @@ def load_pretrained(
         new_head = load_weights(model, checkpoint)
     if new_head:
         warnings.warn(
-            f"{name_or_path} holds an encoder without the head of {model_class.__name__}: these weights are new and "
-            f"need training: {', '.join(new_head)}.",
+            f"{name_or_path} holds an encoder without the head of {model_class.__name__}: these weights are "
+            f"new and need training: {', '.join(new_head)}.",
             stacklevel=3,
         )
     model.name_or_path = str(name_or_path)
@@ -79,9 +79,7 @@ def open_checkpoint(name_or_path: str | os.PathLike, **hub_arguments: Any) -> "O
         if path is None:
             continue
         if path.name.endswith(".index.json"):
-            files = [
-                _shard(name_or_path, shard, path, hub_arguments) for shard in _shard_names(path)
-            ]
+            files = [_shard(name_or_path, shard, path, hub_arguments) for shard in _shard_names(path)]
             checkpoint = OpenCheckpoint(str(path), [_open_file(file) for file in files])
             _check_index(path, checkpoint)
             return checkpoint
@@ -139,8 +137,8 @@ class _SafetensorsFile:
             raise _unreadable(path, "safetensors file", error) from error
         if metadata.get("format", "pt") not in ("pt", "np"):
             raise CheckpointError(
-                f"{path} holds weights of format {metadata['format']!r}; expected PyTorch's ('pt'). Use the PyTorch "
-                "checkpoint that it was converted from."
+                f"{path} holds weights of format {metadata['format']!r}; expected PyTorch's ('pt'). Use the "
+                "PyTorch checkpoint that it was converted from."
             )
         self._path = path
 
@@ -173,8 +171,8 @@ class _PickleFile:
             isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
         ):
             raise CheckpointError(
-                f"{path} holds a {type(state).__name__} that is not a state dict; expected names with tensors. If it "
-                "is a training checkpoint, save its model's state_dict() by itself."
+                f"{path} holds a {type(state).__name__} that is not a state dict; expected names with "
+                "tensors. If it is a training checkpoint, save its model's state_dict() by itself."
             )
         self._state: Mapping[str, Any] = state
 
@@ -197,8 +195,9 @@ def _open_file(path: Path) -> _SafetensorsFile | _PickleFile:
 def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return CheckpointError(
-        f"{path} ({path.stat().st_size} bytes) is not a readable {kind}: {first_line} The file is damaged, cut short, "
-        "or something else under this name (a Git LFS pointer or an error page, for example); fetch it again."
+        f"{path} ({path.stat().st_size} bytes) is not a readable {kind}: {first_line} The file is damaged, "
+        "cut short, or something else under this name (a Git LFS pointer or an error page, for example); "
+        "fetch it again."
     )
 
 
@@ -213,21 +212,20 @@ def _weight_map(index: Path) -> dict[str, str]:
         pairs = list(weight_map.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{index} is not the index of a sharded checkpoint ({type(error).__name__}: {error}); expected JSON with a "
-            "'weight_map' from weight names to file names. Fetch it again."
+            f"{index} is not the index of a sharded checkpoint ({type(error).__name__}: {error}); expected "
+            "JSON with a 'weight_map' from weight names to file names. Fetch it again."
         ) from error
     for key, name in pairs:
         # A name with a folder in it could point outside the checkpoint.
         if not isinstance(name, str) or Path(name).name != name:
             raise CheckpointError(
-                f"{index} places the weight {key!r} in {name!r}; expected the name of a file beside the index."
+                f"{index} places the weight {key!r} in {name!r}; expected the name of a file beside the "
+                "index."
             )
     return dict(pairs)
 
 
-def _shard(
-    name_or_path: str | os.PathLike, shard: str, index: Path, hub_arguments: dict[str, Any]
-) -> Path:
+def _shard(name_or_path: str | os.PathLike, shard: str, index: Path, hub_arguments: dict[str, Any]) -> Path:
     path = find_file(name_or_path, shard, **hub_arguments)
     if path is None:
         raise CheckpointError(
@@ -242,8 +240,8 @@ def _check_index(index: Path, checkpoint: OpenCheckpoint) -> None:
     if promised != found:
         missing, extra = sorted(promised - found), sorted(found - promised)
         raise CheckpointError(
-            f"{index} and its shards disagree: the shards lack {missing[:5]} and hold {extra[:5]} besides. Fetch the "
-            "checkpoint again; its files come from different versions."
+            f"{index} and its shards disagree: the shards lack {missing[:5]} and hold {extra[:5]} besides. "
+            "Fetch the checkpoint again; its files come from different versions."
         )
 
 

@@ -100,8 +100,8 @@ def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
     if fields.get("quantization_config") or fields.get("auto_map"):
         named = "quantization_config" if fields.get("quantization_config") else "auto_map"
         raise ConfigError(
-            f"{path} has a {named}: its weights are quantised or its code is custom, and this port computes the "
-            "plain SegFormer. Use the checkpoint it was made from."
+            f"{path} has a {named}: its weights are quantised or its code is custom, and this port computes "
+            "the plain SegFormer. Use the checkpoint it was made from."
         )
     known = set(SegformerConfig().to_dict()) | set(dir(SegformerConfig)) | _DESCRIPTIVE_FIELDS
     unknown = sorted(
@@ -112,10 +112,24 @@ def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
     if unknown:
         listed = ", ".join(f"{name} = {fields[name]!r}" for name in unknown)
         raise ConfigError(
-            f"{path} has fields that SegFormer's config does not know and that could change the network: {listed}. "
-            "If they are notes of yours, delete them from the file, or pass "
+            f"{path} has fields that SegFormer's config does not know and that could change the network: "
+            f"{listed}. If they are notes of yours, delete them from the file, or pass "
             "`config=SegformerConfig.from_pretrained(...)` to load without this check."
         )
+
+
+def number_of_labels(config: SegformerConfig) -> int:
+    """The number of classes, which transformers keeps as the length of `id2label`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not config.num_labels or config.num_labels < 1:
+        raise ConfigError(
+            f"num_labels is {config.num_labels}; expected at least 1. Give the config an `id2label`, or pass "
+            "num_labels=…."
+        )
+    return config.num_labels
 
 
 def check_config(config: SegformerConfig, source: str = "The config") -> None:
@@ -134,7 +148,8 @@ def check_config(config: SegformerConfig, source: str = "The config") -> None:
         values = getattr(config, name)
         if len(values) != stages:
             raise ConfigError(
-                f"{source}: {name} has {len(values)} entries, but depths has {stages}; one per stage is expected."
+                f"{source}: {name} has {len(values)} entries, but depths has {stages}; one per stage is "
+                "expected."
             )
         if any(value <= 0 for value in values):
             raise ConfigError(f"{source}: {name} = {list(values)}; every entry must be positive.")

@@ -56,8 +56,9 @@ def _download(repository: str, filename: str, **hub_arguments: Any) -> Path | No
         return Path(hf_hub_download(repository, filename, **hub_arguments))
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{filename} of {repository!r} is not in the local cache, and the Hub cannot be reached or offline mode is "
-            "on (HF_HUB_OFFLINE, local_files_only). Go online once, or give the path of a folder."
+            f"{filename} of {repository!r} is not in the local cache, and the Hub cannot be reached or "
+            "offline mode is on (HF_HUB_OFFLINE, local_files_only). Go online once, or give the path of a "
+            "folder."
         ) from error
     except EntryNotFoundError:
         return None
@@ -68,11 +69,11 @@ def _download(repository: str, filename: str, **hub_arguments: Any) -> Path | No
         ) from error
     except RevisionNotFoundError as error:
         raise CheckpointError(
-            f"The Hub repository {repository!r} has no revision {hub_arguments.get('revision')!r}; expected a branch, "
-            "a tag or a commit."
+            f"The Hub repository {repository!r} has no revision {hub_arguments.get('revision')!r}; expected "
+            "a branch, a tag or a commit."
         ) from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise CheckpointError(
-            f"{repository!r} is neither a folder on this machine nor a repository on the Hugging Face Hub that you may "
-            "read. Check the spelling; a private repository needs `hf auth login` or token=…."
+            f"{repository!r} is neither a folder on this machine nor a repository on the Hugging Face Hub "
+            "that you may read. Check the spelling; a private repository needs `hf auth login` or token=…."
         ) from error

@@ -12,10 +12,11 @@ import keras
 import tensorflow as tf
 from transformers import SegformerConfig
 
+from tf_segformer.configuration import number_of_labels
 from tf_segformer.numerics import ACTIVATIONS, resize_bilinear
 from tf_segformer.taps import tap
 
-# Every LayerNorm of the reference runs with PyTorch's default; `config.layer_norm_eps` is read by none of them.
+# The reference's LayerNorms run with PyTorch's default; none of them reads `config.layer_norm_eps`.
 LAYER_NORM_EPSILON = 1e-5
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # PyTorch counts the other way round: its 0.1 is Keras' 0.9
@@ -70,9 +71,7 @@ class OverlapPatchEmbedding(SegformerLayer):
         self.pad = keras.layers.ZeroPadding2D(
             patch_size // 2, data_format="channels_last", dtype=self.dtype_policy
         )
-        self.proj = self.conv(
-            self.out_channels, patch_size, name="proj", strides=config.strides[stage]
-        )
+        self.proj = self.conv(self.out_channels, patch_size, name="proj", strides=config.strides[stage])
         self.layer_norm = layer_norm("layer_norm", self.dtype_policy)
 
     def build(self, input_shape=None) -> None:  # noqa: D102
@@ -100,9 +99,7 @@ class EfficientSelfAttention(SegformerLayer):
         if self.reduction > 1:
             self.sr = self.conv(self.channels, self.reduction, name="sr", strides=self.reduction)
             self.layer_norm = layer_norm("layer_norm", self.dtype_policy)
-        self.dropout = keras.layers.Dropout(
-            config.attention_probs_dropout_prob, dtype=self.dtype_policy
-        )
+        self.dropout = keras.layers.Dropout(config.attention_probs_dropout_prob, dtype=self.dtype_policy)
 
     def build(self, input_shape=None) -> None:  # noqa: D102
         shape = (None, None, None, self.channels)
@@ -134,7 +131,7 @@ class EfficientSelfAttention(SegformerLayer):
         value = tap(self, "value", self.value(reduced))
 
         scores = tf.matmul(self.split_heads(query), self.split_heads(key), transpose_b=True)
-        scores = scores * tf.cast(self.head_size**-0.5, scores.dtype)  # (B, h, Nq, Nkv)
+        scores = scores * self.head_size**-0.5  # (B, h, Nq, Nkv)
         probabilities = tap(self, "probabilities", tf.nn.softmax(scores, axis=-1))
         weights = self.dropout(probabilities, training=training)
         context = self.merge_heads(tf.matmul(weights, self.split_heads(value)), like=query)
@@ -268,9 +265,7 @@ class Encoder(SegformerLayer):
         last_block = max(sum(config.depths) - 1, 1)
         self.patch_embeddings, self.blocks, self.layer_norms = [], [], []
         for stage, depth in enumerate(config.depths):
-            self.patch_embeddings.append(
-                OverlapPatchEmbedding(config, stage, dtype=self.dtype_policy)
-            )
+            self.patch_embeddings.append(OverlapPatchEmbedding(config, stage, dtype=self.dtype_policy))
             earlier = sum(config.depths[:stage])
             self.blocks.append(
                 [
@@ -294,10 +289,8 @@ class Encoder(SegformerLayer):
                 block.build()
             self.layer_norms[stage].build((None, None, None, channels))
 
-    def call(
-        self, x: tf.Tensor, training: bool | None = None
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Pixel values (B, H, W, channels) → the stages' feature maps (B, H_i, W_i, C_i) and all attentions."""
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Pixel values (B, H, W, channels) → feature maps (B, H_i, W_i, C_i) and all attentions."""
         features, attentions = [], []
         for stage, embed in enumerate(self.patch_embeddings):
             x = embed(x)
@@ -323,16 +316,15 @@ def require_at_least(x: tf.Tensor, kernel: int, stage: int) -> tf.Tensor:
         return x
     message = (
         f"The image is too small: the feature map of stage {stage} has fewer than {kernel} rows or columns, "
-        f"the kernel of its sequence reduction (config.sr_ratios[{stage}] = {kernel}). Resize the image up first."
+        f"the kernel of its sequence reduction (config.sr_ratios[{stage}] = {kernel}). Resize the image up "
+        "first."
     )
     height, width = x.shape[1:3]
     if any(side is not None and side < kernel for side in (height, width)):
         raise ValueError(f"{message} Found {height} × {width}.")
     if height is None or width is None:
         shortest = tf.reduce_min(tf.shape(x)[1:3])
-        with tf.control_dependencies(
-            [tf.debugging.assert_greater_equal(shortest, kernel, message=message)]
-        ):
+        with tf.control_dependencies([tf.debugging.assert_greater_equal(shortest, kernel, message=message)]):
             x = tf.identity(x)
     return x
 
@@ -361,12 +353,9 @@ class TFSegformerDecodeHead(SegformerLayer):
         config = SegformerConfig.from_dict(config) if isinstance(config, dict) else config
         super().__init__(config, name=name, **kwargs)
         self.linear_c = [
-            LinearProjection(config, stage, dtype=self.dtype_policy)
-            for stage in range(len(config.depths))
+            LinearProjection(config, stage, dtype=self.dtype_policy) for stage in range(len(config.depths))
         ]
-        self.linear_fuse = self.conv(
-            config.decoder_hidden_size, 1, name="linear_fuse", use_bias=False
-        )
+        self.linear_fuse = self.conv(config.decoder_hidden_size, 1, name="linear_fuse", use_bias=False)
         self.batch_norm = keras.layers.BatchNormalization(
             epsilon=BATCH_NORM_EPSILON,
             momentum=BATCH_NORM_MOMENTUM,
@@ -374,7 +363,7 @@ class TFSegformerDecodeHead(SegformerLayer):
             dtype=self.dtype_policy,
         )
         self.dropout = keras.layers.Dropout(config.classifier_dropout_prob, dtype=self.dtype_policy)
-        self.classifier = self.conv(config.num_labels, 1, name="classifier")
+        self.classifier = self.conv(number_of_labels(config), 1, name="classifier")
 
     def build(self, input_shape=None) -> None:  # noqa: D102
         width = self.config.decoder_hidden_size
@@ -384,18 +373,14 @@ class TFSegformerDecodeHead(SegformerLayer):
         self.batch_norm.build((None, None, None, width))
         self.classifier.build((None, None, None, width))
 
-    def call(
-        self, encoder_hidden_states: list[tf.Tensor], training: bool | None = None
-    ) -> tf.Tensor:
+    def call(self, encoder_hidden_states: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Feature maps (B, H_i, W_i, C_i) of all stages → logits (B, H_1, W_1, num_labels), channels last."""
         _, height, width, _ = dimensions(encoder_hidden_states[0])
         resized = [
             resize_bilinear(project(feature), height, width)
             for project, feature in zip(self.linear_c, encoder_hidden_states, strict=True)
         ]
-        x = tap(
-            self, "concatenated", tf.concat(resized[::-1], axis=-1)
-        )  # the last stage comes first
+        x = tap(self, "concatenated", tf.concat(resized[::-1], axis=-1))  # the last stage comes first
         x = tap(self, "linear_fuse", self.linear_fuse(x))
         x = tap(self, "batch_norm", self.batch_norm(x, training=training))
         x = tap(self, "activation", tf.nn.relu(x))

@@ -6,9 +6,7 @@ from transformers import SegformerConfig
 from tf_segformer.numerics import resize_bilinear
 
 
-def segmentation_loss(
-    labels: tf.Tensor, logits: tf.Tensor, num_labels: int, ignore_index: int
-) -> tf.Tensor:
+def segmentation_loss(labels: tf.Tensor, logits: tf.Tensor, num_labels: int, ignore_index: int) -> tf.Tensor:
     """Cross entropy over the pixels that carry a label.
 
     The logits are resized to the labels' size first, as `SegformerForSemanticSegmentation` does. With one
@@ -31,7 +29,8 @@ def segmentation_loss(
     labels = tf.convert_to_tensor(labels)
     if labels.shape.rank != 3:
         raise ValueError(
-            f"labels has shape {tuple(labels.shape)}; expected (batch, height, width), one class id per pixel."
+            f"labels has shape {tuple(labels.shape)}; expected (batch, height, width), one class id per "
+            "pixel."
         )
     if not logits.shape[:1].is_compatible_with(labels.shape[:1]):
         raise ValueError(
@@ -47,9 +46,7 @@ def segmentation_loss(
 
     if num_labels == 1:
         counted *= tf.cast(labels >= 0, logits.dtype)
-        per_pixel = tf.nn.sigmoid_cross_entropy_with_logits(
-            tf.cast(labels, logits.dtype), logits[..., 0]
-        )
+        per_pixel = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits[..., 0])
         return tf.reduce_mean(per_pixel * counted)
 
     in_range = tf.reduce_all((labels >= 0) & (labels < num_labels))

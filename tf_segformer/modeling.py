@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 from transformers import SegformerConfig
 
-from tf_segformer.configuration import check_config
+from tf_segformer.configuration import check_config, number_of_labels
 from tf_segformer.layers import (
     Encoder,
     SegformerLayer,
@@ -51,12 +51,10 @@ class TFSegformerMainLayer(SegformerLayer):
         super().__init__(config, name="segformer", **kwargs)
         self.encoder = Encoder(config, dtype=self.dtype_policy)
 
-    def build(self, input_shape=None) -> None:  # noqa: D102
+    def build(self, input_shape=None) -> None:
         self.encoder.build()
 
-    def call(
-        self, x: tf.Tensor, training: bool | None = None
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Pixel values (B, H, W, channels) → feature maps (B, H_i, W_i, C_i) and attentions."""
         return self.encoder(x, training=training)
 
@@ -93,9 +91,7 @@ class TFSegformerPreTrainedModel(keras.Model):
                 f"To load a checkpoint, call {type(self).__name__}.from_pretrained(folder_or_hub_id)."
             )
         if data_format not in ("channels_first", "channels_last"):
-            raise ValueError(
-                f"data_format is {data_format!r}; expected 'channels_first' or 'channels_last'."
-            )
+            raise ValueError(f"data_format is {data_format!r}; expected 'channels_first' or 'channels_last'.")
         super().__init__(**kwargs)
         check_config(config)
         self.config = config
@@ -201,16 +197,12 @@ class TFSegformerPreTrainedModel(keras.Model):
             x = tf.transpose(x, (0, 2, 3, 1))  # (B, H, W, C)
         return x, labels
 
-    def _encode(
-        self, x: tf.Tensor, training: bool | None
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def _encode(self, x: tf.Tensor, training: bool | None) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         return self.segformer(x, training=training)
 
     def _outward(self, feature: tf.Tensor) -> tf.Tensor:
         """A feature map (B, H, W, C) in the model's data format."""
-        return (
-            tf.transpose(feature, (0, 3, 1, 2)) if self.data_format == "channels_first" else feature
-        )
+        return tf.transpose(feature, (0, 3, 1, 2)) if self.data_format == "channels_first" else feature
 
     def _hidden_states(self, features: list[tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """The stages' outputs; the last stays (B, N, C) where the config says not to reshape it."""
@@ -230,12 +222,8 @@ class TFSegformerPreTrainedModel(keras.Model):
     ) -> dict[str, tuple[tf.Tensor, ...] | None]:
         """The optional fields; an argument that is None asks the config."""
         config = self.config
-        want_states = (
-            config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        )
-        want_attentions = (
-            config.output_attentions if output_attentions is None else output_attentions
-        )
+        want_states = config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        want_attentions = config.output_attentions if output_attentions is None else output_attentions
         return {
             "hidden_states": self._hidden_states(features) if want_states else None,
             "attentions": tuple(attentions) if want_attentions else None,
@@ -287,10 +275,8 @@ class TFSegformerForImageClassification(TFSegformerPreTrainedModel):
     def __init__(self, config: SegformerConfig | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
         self.classifier = keras.layers.Dense(
-            self.config.num_labels,
-            kernel_initializer=keras.initializers.RandomNormal(
-                stddev=self.config.initializer_range
-            ),
+            number_of_labels(self.config),
+            kernel_initializer=keras.initializers.RandomNormal(stddev=self.config.initializer_range),
             name="classifier",
             dtype=self.dtype_policy,
         )
@@ -380,5 +366,8 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
 
     def _loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return segmentation_loss(
-            labels, logits, self.config.num_labels, self.config.semantic_loss_ignore_index
+            labels,
+            logits,
+            number_of_labels(self.config),
+            self.config.semantic_loss_ignore_index,
         )

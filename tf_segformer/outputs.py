@@ -5,6 +5,7 @@ None are absent from the last three.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import optree
 import tensorflow as tf
@@ -51,12 +52,15 @@ class TFSemanticSegmenterOutput(ModelOutput):
 
 def _register_with_keras(output_class: type[ModelOutput]) -> None:
     """Let Keras' tree library see into the class; `predict` and functional models need that."""
-    optree.register_pytree_node(
-        output_class,
-        lambda output: (tuple(output.values()), tuple(output.keys()), tuple(output.keys())),
-        lambda keys, children: output_class(**dict(zip(keys, children, strict=True))),
-        namespace="keras",
-    )
+
+    def flatten(output: Any) -> tuple[tuple, tuple, tuple]:
+        keys = tuple(output.keys())
+        return tuple(output.values()), keys, keys
+
+    def unflatten(keys: Any, children: Any) -> Any:
+        return output_class(**dict(zip(keys, children, strict=True)))
+
+    optree.register_pytree_node(output_class, flatten, unflatten, namespace="keras")
 
 
 for _output_class in (TFBaseModelOutput, TFSequenceClassifierOutput, TFSemanticSegmenterOutput):

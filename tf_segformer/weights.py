@@ -151,8 +151,7 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
     misshapen = [
         f"{key}: found {shapes[found[key]]}, expected {expected}"
         for key, (variable, rule) in wanted.items()
-        if key in found
-        and shapes[found[key]] != (expected := rule.torch_shape(tuple(variable.shape)))
+        if key in found and shapes[found[key]] != (expected := rule.torch_shape(tuple(variable.shape)))
     ]
     if missing or unexpected or misshapen:
         raise CheckpointError(_difference(checkpoint.source, model, missing, unexpected, misshapen))
@@ -182,8 +181,8 @@ def _published_keys(checkpoint: Checkpoint) -> dict[str, str]:
         published = published_key(key)
         if published in found:
             raise CheckpointError(
-                f"{checkpoint.source} holds {found[published]!r} and {key!r}, two spellings of one weight. Save the "
-                "checkpoint again from one model."
+                f"{checkpoint.source} holds {found[published]!r} and {key!r}, two spellings of one weight. "
+                "Save the checkpoint again from one model."
             )
         found[published] = key
     return found
@@ -201,10 +200,7 @@ def _may_be_ignored(key: str, wanted: Iterable[str]) -> bool:
     if any(re.search(pattern, key) for pattern in IGNORED):
         return True
     # A head of another task: the model has no layer of that name at all.
-    return any(
-        key.startswith(head) and not any(want.startswith(head) for want in wanted)
-        for head in _HEADS
-    )
+    return any(key.startswith(head) and not any(want.startswith(head) for want in wanted) for head in _HEADS)
 
 
 def _checked(checkpoint: Checkpoint, key: str) -> np.ndarray:
@@ -212,14 +208,15 @@ def _checked(checkpoint: Checkpoint, key: str) -> np.ndarray:
     value = checkpoint.read(key)
     if not np.issubdtype(value.dtype, np.floating):
         raise CheckpointError(
-            f"{checkpoint.source}: the weight {key!r} has dtype {value.dtype}; expected a floating one. The file is "
-            "damaged or quantised; fetch it again, or use the checkpoint it was made from."
+            f"{checkpoint.source}: the weight {key!r} has dtype {value.dtype}; expected a floating one. The "
+            "file is damaged or quantised; fetch it again, or use the checkpoint it was made from."
         )
     if not np.isfinite(value).all():
         count = int(value.size - np.isfinite(value).sum())
         raise CheckpointError(
-            f"{checkpoint.source}: the weight {key!r} holds {count} values of {value.size} that are NaN or infinite. "
-            "The file is damaged, or its training diverged; fetch it again or use an earlier checkpoint."
+            f"{checkpoint.source}: the weight {key!r} holds {count} values of {value.size} that are NaN or "
+            "infinite. The file is damaged, or its training diverged; fetch it again or use an earlier "
+            "checkpoint."
         )
     return value
 
@@ -241,13 +238,14 @@ def _difference(
     advice = (
         "Is config.json the one that belongs to these weights?"
         if misshapen
-        else "The weights are incomplete or belong to another model; fetch them again, or load them with the class "
-        "named in config.json's `architectures`."
+        else "The weights are incomplete or belong to another model; fetch them again, or load them with "
+        "the class named in config.json's `architectures`."
     )
     return "\n".join(
         [
             f"{source} does not fit {type(model).__name__}: {len(missing)} weights are missing (-), "
-            f"{len(unexpected)} are unexpected (+), {len(misshapen)} have the wrong shape (≠). Nothing was loaded.",
+            f"{len(unexpected)} are unexpected (+), {len(misshapen)} have the wrong shape (≠). "
+            "Nothing was loaded.",
             *listed("-", missing),
             *listed("+", unexpected),
             *listed("≠", misshapen),
