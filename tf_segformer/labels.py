@@ -90,14 +90,13 @@ def label_set_for(config: Any) -> LabelSet:
         config: A `SegformerConfig`, or a mapping with the content of a `config.json`.
 
     Raises:
-        ValueError: If `id2label` does not number its classes 0, 1, 2, … without a gap.
+        ValueError: If `id2label` does not map the class numbers 0, 1, 2, … to names.
     """
     names = _names_of(config)
     placeholders = all(_PLACEHOLDER.fullmatch(name) for name in names)
     for known in (ADE20K, CITYSCAPES):
-        if len(known) == len(names) and (
-            placeholders or all(map(_means, names, known.names, strict=True))
-        ):
+        same_size = len(known) == len(names)
+        if same_size and (placeholders or all(map(_means, names, known.names))):
             return known
     return LabelSet("custom", names, distinct_palette(len(names)))
 
@@ -140,7 +139,18 @@ def _names_of(config: Any) -> tuple[str, ...]:
                 "The config names no classes: expected `id2label` or `num_labels` in config.json."
             )
         return tuple(f"LABEL_{index}" for index in range(classes))
-    by_index = {int(index): str(name).strip() for index, name in id2label.items()}
+    if not isinstance(id2label, Mapping):
+        raise ValueError(
+            f"The config's id2label is a {type(id2label).__name__}; expected a mapping of class "
+            "numbers to names. Correct id2label in config.json."
+        )
+    try:
+        by_index = {int(index): str(name).strip() for index, name in id2label.items()}
+    except ValueError as error:
+        raise ValueError(
+            f"The config's id2label has a key that is no number ({error}); expected a class "
+            "number for each name. Correct id2label in config.json."
+        ) from error
     if sorted(by_index) != list(range(len(by_index))):
         missing = sorted(set(range(len(by_index))) - set(by_index))
         raise ValueError(
