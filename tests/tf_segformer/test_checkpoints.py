@@ -1,4 +1,4 @@
-"""Damaged, foreign and missing checkpoint files each give one clear error; the formats are found by themselves."""
+"""Damaged, foreign and missing checkpoint files each give one clear error; formats are found by themselves."""
 
 import json
 import pickle
@@ -90,7 +90,7 @@ def test_a_training_checkpoint_is_not_a_state_dict(tmp_path):
 
 
 def test_missing_folder_config_and_weights(tmp_path):
-    with pytest.raises(CheckpointError, match="holds no config.json"):
+    with pytest.raises(CheckpointError, match=r"holds no config.json"):
         load(tmp_path)
     with pytest.raises(CheckpointError, match="holds no PyTorch weights"):
         load(checkpoint(tmp_path))

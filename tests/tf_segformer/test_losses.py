@@ -62,7 +62,7 @@ def test_a_label_out_of_range_is_named(label):
 
 
 def test_label_shapes_are_checked():
-    with pytest.raises(ValueError, match="expected .batch, height, width"):
+    with pytest.raises(ValueError, match=r"expected .batch, height, width"):
         segmentation_loss(np.zeros((8, 8), "int32"), tf.ones((1, 4, 4, 3)), 3, 255)
     with pytest.raises(ValueError, match="2 label maps for 1 images"):
         segmentation_loss(np.zeros((2, 8, 8), "int32"), tf.ones((1, 4, 4, 3)), 3, 255)

@@ -1,4 +1,4 @@
-"""The forward pass against the PyTorch outputs stored with the fixtures, and everywhere a Keras model runs."""
+"""The forward pass against the PyTorch outputs stored with the fixtures, wherever a Keras model runs."""
 
 from pathlib import Path
 
