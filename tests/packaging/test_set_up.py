@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def find_python(tmp_path):
     """Run the script on a PATH that holds only stand-ins for Python, given as name: version."""
-    (tmp_path / "sed").symlink_to("/bin/sed")
+    (tmp_path / "sed").symlink_to(shutil.which("sed"))
 
-    def run(pythons, PYTHON="", without_venv=()):
+    def run(pythons, chosen="", without_venv=()):
         for name, version in pythons.items():
             stand_in = tmp_path / name
             ensurepip = 1 if name in without_venv else 0
@@ -28,7 +30,7 @@ def find_python(tmp_path):
             )
             stand_in.chmod(0o755)
         command = ["/bin/sh", ROOT / "tools" / "find-python.sh", "3.11", "3.13"]
-        env = {"PATH": str(tmp_path), "PYTHON": PYTHON}
+        env = {"PATH": str(tmp_path), "PYTHON": chosen}
         return subprocess.run(command, env=env, capture_output=True, text=True)
 
     return run
@@ -58,7 +60,7 @@ def test_a_python_that_is_too_old_or_too_new_is_named_with_the_fix(find_python, 
 
 
 def test_a_python_that_is_named_is_the_only_one_tried(find_python):
-    answer = find_python({"python3": "3.12", "mine": "3.9"}, PYTHON="mine")
+    answer = find_python({"python3": "3.12", "mine": "3.9"}, chosen="mine")
     assert answer.returncode == 1
     assert "mine is 3.9" in answer.stderr
 
@@ -209,7 +211,10 @@ def test_lint_settings_do_not_change_the_fingerprint_but_dependencies_do(environ
 
 
 def run_make(*arguments):
-    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True)
+    # Without what an outer `make test` was given.
+    outer = {"MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "MODEL", "PYTEST", "PYTHON", "TORCH_INDEX"}
+    env = {name: value for name, value in os.environ.items() if name not in outer}
+    return subprocess.run(["make", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
 
 
 def test_help_is_the_default_and_lists_every_target():
