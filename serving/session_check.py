@@ -47,7 +47,8 @@ def pack(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name, value in arrays.items():
         array = np.asarray(value)
         if array.dtype.kind in "OSU":
-            flat = [v.encode() if isinstance(v, str) else bytes(v) for v in _items(value)]
+            items = np.asarray(value, object).ravel()
+            flat = [item.encode() if isinstance(item, str) else item for item in items]
             packed[f"{name}.bytes"] = np.frombuffer(b"".join(flat), np.uint8)
             lengths = np.array([len(item) for item in flat], np.int64)
             packed[f"{name}.lengths"] = lengths.reshape(array.shape)
@@ -81,14 +82,6 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """Read what ``write_npz`` wrote; a file with pickles in it is refused."""
     with np.load(path, allow_pickle=False) as file:
         return unpack(file)
-
-
-def _items(value: Any) -> list[Any]:
-    return [item for part in value for item in _items(part)] if _nested(value) else [value]
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _object_array(items: list[bytes]) -> np.ndarray:
