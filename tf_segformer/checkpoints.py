@@ -147,9 +147,11 @@ class _SafetensorsFile:
 
     def read(self, key: str) -> np.ndarray:
         try:
-            return self._file.get_tensor(key)
+            value = self._file.get_tensor(key)
         except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise _unreadable(self._path, "safetensors file", error) from error
+        # NumPy knows bfloat16 only as a foreign type; the widening is exact
+        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
 
 
 class _PickleFile:

@@ -1,0 +1,84 @@
+# make demo   runs the main job on a photograph;  make test   runs the tests;  make help   lists the rest.
+# Both need only Python 3.11 to 3.13 with venv, and make .venv from constraints.txt when it is missing.
+
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+# A checkpoint for the demo: a folder or a hub id. Empty: a seeded one that needs no network.
+MODEL ?=
+# An index of CPU builds of torch, for machines without a GPU.
+TORCH_INDEX ?=
+# More arguments for pytest: make test PYTEST='-k resize -x'
+PYTEST ?=
+# Older versions that servers run. Each gets an environment that holds only TensorFlow and numpy.
+OLD_TENSORFLOW ?= 2.20 2.18
+OLD_VENVS := .venvs
+
+export PYTHON
+TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check test-slow environments test-old-tensorflow dist constraints clean
+
+help:
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	    while IFS='|' read -r target what; do printf '%-30s%s\n' "$$target" "$$what"; done
+	@echo "Variables:"
+	@echo "  MODEL=folder or hub id        the checkpoint of make demo (default: a seeded one, no network)"
+	@echo "  TORCH_INDEX=url               an index of CPU builds of torch (PyPI's for Linux is the CUDA build)"
+	@echo "  PYTHON=path                   the Python that makes the environment (3.11 to 3.13)"
+	@echo "  PYTEST='-k name -x'           more arguments for pytest"
+
+# Quick when $(VENV) is up to date: tools/environment.py compares a fingerprint.
+setup: ## makes .venv from constraints.txt, if it is missing or out of date
+	@python=$$(sh tools/find-python.sh 3.11 3.13) && "$$python" tools/environment.py $(VENV) \
+	    --constraints constraints.txt --install '.[dev]' $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
+
+demo: setup ## checkpoint to served model on a photograph, compared with PyTorch: out/demo
+	@$(PY) examples/demo.py $(if $(MODEL),--model '$(MODEL)') --output out/demo
+
+test: setup ## the test suite (under 15 minutes on 2 cores)
+	@$(PY) -m pytest $(PYTEST)
+	@echo "The test suite passed. Slower tests: make test-slow; older TensorFlow: make test-old-tensorflow."
+
+check: setup ## lint, format, types and the import contract
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --cache-dir .import_linter_cache
+	@echo "Lint, format, types and the import contract are in order."
+
+test-slow: setup ## the tests that take minutes: packaging in clean environments, large models
+	@$(PY) -m pytest -m slow $(PYTEST)
+	@echo "The slow tests passed."
+
+environments: setup ## one environment for each older TensorFlow: .venvs/tensorflow-*
+	@for version in $(OLD_TENSORFLOW); do \
+	    newest=3.13; case $$version in 2.1[0-8]) newest=3.12;; esac; \
+	    python=$$(sh tools/find-python.sh 3.11 $$newest) && "$$python" tools/environment.py \
+	        $(OLD_VENVS)/tensorflow-$$version --install tensorflow numpy \
+	        --constraints tests/environments/tensorflow-$$version.txt || exit 1; \
+	done
+	@echo "Ready: $(foreach version,$(OLD_TENSORFLOW),$(OLD_VENVS)/tensorflow-$(version))"
+
+test-old-tensorflow: environments ## executes exports in a Session of each older TensorFlow
+	@OLD_TENSORFLOW='$(OLD_TENSORFLOW)' $(PY) -m pytest -m old_tensorflow $(PYTEST)
+	@echo "The exports gave the same results under TensorFlow $(OLD_TENSORFLOW)."
+
+dist: setup ## wheel and sdist: dist/
+	@rm -rf dist build
+	@$(PY) -m build --no-isolation --outdir dist .
+	@echo "Made:" && ls -1 dist/*
+
+constraints: ## finds the newest versions and writes the constraints files
+	@"$$(sh tools/find-python.sh)" tools/environment.py $(OLD_VENVS)/pin \
+	    --constraints tools/pin-constraints.txt --install uv packaging
+	@$(OLD_VENVS)/pin/bin/python tools/pin.py
+
+clean: ## removes what the other targets made, environments too (models/ stays)
+	@for folder in $(VENV) $(wildcard $(OLD_VENVS)/*); do \
+	    if [ -e "$$folder/made-by-make" ]; then rm -rf "$$folder"; fi; done
+	@rm -rf out dist build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
