@@ -1,0 +1,1 @@
+"""From a model to a version directory that TensorFlow Serving serves from image bytes."""

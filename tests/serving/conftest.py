@@ -1,0 +1,51 @@
+"""One small checkpoint and one export of it, shared by the tests of this folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+# Not square, so that a swapped height and width shows; small, so that an export takes seconds.
+HEIGHT, WIDTH = 64, 96
+LICENCE = "Weights for tests only."
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """The tiny segmentation checkpoint with a small input size and a licence."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copyfile(FIXTURES / "segmentation_tiny" / name, folder / name)
+    processing = {"size": {"height": HEIGHT, "width": WIDTH}, "do_reduce_labels": True}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processing))
+    (folder / "README.md").write_text("---\nlicense: other\nlicense_name: for-tests\n---\n# Tiny\n")
+    (folder / "LICENSE").write_text(LICENCE)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def version_dir(checkpoint, tmp_path_factory) -> Path:
+    """The checkpoint, exported by the public function; 1 is the version's number."""
+    from serving.export import export_saved_model
+
+    return export_saved_model(checkpoint, tmp_path_factory.mktemp("models") / "tiny", batch_sizes=(1, 3))
+
+
+@pytest.fixture(scope="session")
+def served(version_dir):
+    """The export in a TF1 Session, as a server runs it."""
+    from serving.session_check import ServedModel
+
+    with ServedModel(version_dir) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def keras_model(checkpoint):
+    """The same checkpoint as a Keras model."""
+    from tf_segformer import TFSegformerForSemanticSegmentation
+
+    return TFSegformerForSemanticSegmentation.from_pretrained(checkpoint, data_format="channels_last")
