@@ -183,12 +183,12 @@ def weight_files(model: Path) -> list[Path]:
 
 
 def require_same_input(reference: Manifest, candidate: Manifest) -> None:
-    """Refuse to compare results of different pixels or different weights.
+    """Refuse to compare results of different images, pixels, weights or dtypes.
 
     Raises:
         ResultError: naming what differs.
     """
-    for what in ("input_sha256", "checkpoint_sha256"):
+    for what in ("input_sha256", "checkpoint_sha256", "image_sha256"):
         left, right = getattr(reference, what), getattr(candidate, what)
         if left and right and left != right:
             raise ResultError(
