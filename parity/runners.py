@@ -68,14 +68,16 @@ def run_reference(request: Request, output: Path, given: Result | None, say: Say
         given: unused; the reference makes its own input.
         say: told about each step.
     """
+    say(f"loading PyTorch and the reference, {request.dtype}")
     from torch_ref import Reference
 
-    say("loading the reference")
     reference = Reference.from_pretrained(request.model, dtype=request.dtype)
     pixels, size = _reference_pixels(reference, request)
     say(f"reference forward pass, {request.dtype}")
     started = time.perf_counter()
-    outputs = reference.forward(pixels, with_taps="taps" in request.levels)
+    outputs = reference.forward(
+        pixels, with_taps="taps" in request.levels, with_attentions=False
+    )
     seconds = time.perf_counter() - started
     arrays = {"pixels": _channels_last(pixels)}
     if "taps" in request.levels:
@@ -105,13 +107,13 @@ def run_keras(request: Request, output: Path, given: Result | None, say: Say) ->
         given: the reference's result, whose ``pixels`` are the input.
         say: told about each step.
     """
+    given = _need(given)
+    say(f"loading TensorFlow and the Keras model, {request.dtype}")
     import tensorflow as tf
 
     from tf_segformer import TFSegformerForSemanticSegmentation
     from tf_segformer.taps import record_taps
 
-    given = _need(given)
-    say("loading the Keras model")
     model = TFSegformerForSemanticSegmentation.from_pretrained(
         request.model, dtype=request.dtype, data_format="channels_last"
     )
@@ -195,11 +197,15 @@ def _need(given: Result | None) -> Result:
 
 def _reference_pixels(reference: Any, request: Request) -> tuple[np.ndarray, tuple[int, int]]:
     """Preprocess with the reference's own processor: float32 (1, 3, H, W), and the photo's size."""
-    from PIL import Image
+    from torch_ref import decode_image
 
-    with Image.open(request.image) as image:
-        picture = image.convert("RGB")
-    pixels = reference.preprocess(picture)
+    picture = decode_image(request.image)
+    if request.size is None:
+        pixels = reference.preprocess(picture)
+    else:
+        size = {"height": request.size, "width": request.size}
+        processed = reference.processor(images=picture, size=size, return_tensors="np")
+        pixels = processed["pixel_values"].astype(np.float32, copy=False)
     return pixels, (picture.height, picture.width)
 
 
