@@ -7,6 +7,7 @@ comparison could not be made.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -17,13 +18,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
+from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.images import write_test_image
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
 from parity.report import print_run, report_dict, write_json
 from parity.results import ResultError, load_result
 from parity.runners import RUNNERS, HarnessError, Request, library_versions, machine
+from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
 
 EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
@@ -217,12 +222,79 @@ def compare_command(
     return _code(run)
 
 
+@commands.command("table")
+def table_command(
+    cases: Annotated[
+        str, typer.Option(help="Comma-separated variant@size of seeded checkpoints.")
+    ] = DEFAULT_CASES,
+    image: Image = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the checkpoints.")] = 0,
+    in_process: InProcess = False,
+) -> int:
+    """Print the README's table: seeded checkpoints at full width, both lanes, as Markdown."""
+    try:
+        wanted = parse_cases(cases)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    found = []
+    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
+        work = Path(temporary)
+        picture = image or write_test_image(work / "test-picture.png")
+        progress = Progress()
+        for case, run in run_cases(
+            wanted, picture, work, isolate=not in_process, seed=seed, say=progress
+        ):
+            verdict = "equal" if run.equal else f"DIFFERENT: {run.first_difference}"
+            peak = max(each.peak_memory_bytes for each in run.manifests) / 2**30
+            progress(f"{case.variant} at {case.size}: {verdict}; at most {peak:.1f} GiB a process")
+            found.append((case, run))
+    print(markdown(found))
+    return EQUAL if all(run.equal for _, run in found) else DIFFERENT
+
+
+@commands.command("faults")
+def faults_command() -> int:
+    """Plant known mistakes into a tiny model and show where each is caught."""
+    progress = Progress()
+    table = Table("planted fault", "lane", title="Planted faults")
+    table.add_column("first failing tap", overflow="fold")
+    for heading in ("error", "gate", "error/gate", "logits error/scale"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    escaped = set()
+    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
+        progress("loading both frameworks and a tiny seeded checkpoint")
+        folder = write_tiny_checkpoint(Path(temporary) / "checkpoint")
+        for outcome in run_faults(folder):
+            progress(f"planted: {outcome.fault.name}, {outcome.dtype}")
+            # Either lane may catch it; naming a wrong place is never right.
+            wrong = outcome.tap not in ("", outcome.fault.tap)
+            if wrong or (outcome.dtype == "float64" and not outcome.caught):
+                escaped.add(outcome.fault.name)
+            table.add_row(
+                escape(outcome.fault.name),
+                outcome.dtype,
+                outcome.tap or "-",
+                f"{outcome.error:.2e}" if outcome.tap else "-",
+                f"{outcome.gate:.1e}" if outcome.tap else "-",
+                f"{outcome.ratio:.3g}" if outcome.tap else "-",
+                f"{outcome.logits_error_over_scale:.1e}",
+                "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.tap else "-",
+            )
+    _console().print(table)
+    planted = len(FAULTS)
+    _console().print(f"{planted - len(escaped)} of {planted} caught by name, by {MARGIN:g} × the gate")
+    return EQUAL if not escaped else DIFFERENT
+
+
 def app(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; nothing escapes as a code of another meaning.
 
     Left to itself, typer ends an unexpected exception, a broken pipe and an interruption with 1,
     which here means "different".
     """
+    # TensorFlow's start-up notes would drown the progress.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         code = commands(args=arguments, prog_name="parity", standalone_mode=False)
     except (HarnessError, ToleranceError, ResultError) as error:

@@ -8,6 +8,7 @@ one that the mistake belongs to, with an error of at least ten times the gate.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,7 +206,7 @@ def layer_norm_epsilon(model: Any) -> Iterator[None]:
 
     norms = [
         layer
-        for layer in model._flatten_layers()
+        for layer in model._flatten_layers()  # Keras has no public way to reach nested layers
         if isinstance(layer, keras.layers.LayerNormalization)
     ]
     before = [norm.epsilon for norm in norms]
@@ -234,26 +235,23 @@ def tanh_gelu(model: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def reversed_concatenation(model: Any) -> Iterator[None]:
     """The decode head concatenates stage 1 first."""
-    from tf_segformer import layers
+    module: Any = inspect.getmodule(type(model.decode_head))
 
     class Reversing:
         """TensorFlow, but for the order of a concatenation."""
 
-        def __init__(self, module: Any) -> None:
-            self.module = module
-
         def __getattr__(self, name: str) -> Any:
-            return getattr(self.module, name)
+            return getattr(tensorflow, name)
 
         def concat(self, values: list[Any], axis: int) -> Any:
-            return self.module.concat(values[::-1], axis=axis)
+            return tensorflow.concat(values[::-1], axis=axis)
 
-    tensorflow = layers.tf
-    layers.tf = Reversing(tensorflow)
+    tensorflow = module.tf
+    module.tf = Reversing()
     try:
         yield
     finally:
-        layers.tf = tensorflow
+        module.tf = tensorflow
 
 
 _BLOCK = "segformer.encoder.block.0.0"

@@ -77,7 +77,9 @@ def record(
         if child.returncode != 0:
             errors.seek(0)
             raise HarnessError(_explain(runner, child.returncode, errors.read()))
-    return load_result(output)
+    result = load_result(output)
+    say(f"{runner} {request.dtype}: {result.manifest.peak_memory_bytes / 2**30:.1f} GiB at most")
+    return result
 
 
 def record_command(

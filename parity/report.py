@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
@@ -124,11 +123,6 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     for row in shown:
         if not row.passed:
             console.print(f"[red]✗[/] {escape(row.name)}: {escape(_failure(row))}", highlight=False)
-
-
-def markdown_row(cells: Sequence[str]) -> str:
-    """One line of a Markdown table."""
-    return "| " + " | ".join(cells) + " |"
 
 
 def _shown(lane: Lane, all_taps: bool) -> list[Row]:

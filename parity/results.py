@@ -108,14 +108,15 @@ class SavedArrays(Mapping[str, np.ndarray]):
         return name in self._files
 
 
-def save_result(folder: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> Result:
+def save_result(folder: Path, manifest: Manifest, arrays: dict[str, Any]) -> Result:
     """Write a result and release its arrays.
 
     Args:
         folder: folder to write into; made if missing. The manifest is written last, so that a
             folder which has one is complete.
         manifest: the circumstances.
-        arrays: name → array. **Emptied** while writing, which keeps the peak memory at one copy.
+        arrays: name → array, or a tensor that NumPy can read. **Emptied** while writing, which keeps
+            the peak memory at one copy.
 
     Returns:
         The result as read back lazily.
@@ -170,7 +171,7 @@ def sha256_of(arrays_or_files: Iterable[np.ndarray | Path]) -> str:
                     digest.update(block)
         else:
             digest.update(f"{item.dtype.str}{item.shape}".encode())
-            digest.update(np.ascontiguousarray(item).tobytes())
+            digest.update(memoryview(np.ascontiguousarray(item)).cast("B"))
     return digest.hexdigest()
 
 
@@ -219,7 +220,7 @@ def _is_tap(name: str) -> bool:
     return name.startswith(TAP_PREFIX)
 
 
-def _shards(arrays: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+def _shards(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
     """Take the arrays out of the dict, first come first, in groups of about SHARD_BYTES."""
     shard: dict[str, np.ndarray] = {}
     size = 0

@@ -135,15 +135,14 @@ def run_keras(request: Request, output: Path, given: Result | None, say: Say) ->
     started = time.perf_counter()
     logits = forward(x).numpy()
     seconds = time.perf_counter() - started
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     size = given.manifest.image_size
     if "pixels" in request.levels:
         arrays["pixels"] = _keras_pixels(request)
     if "taps" in request.levels:
         say(f"Keras forward pass with taps, {request.dtype}")
-        taps = forward_with_taps(x)
-        for name in list(taps):
-            arrays[TAP_PREFIX + name] = taps.pop(name).numpy()
+        # Tensors: saving turns them into arrays one at a time.
+        arrays |= {TAP_PREFIX + name: value for name, value in forward_with_taps(x).items()}
     arrays["logits"] = logits
     if "labels/logit_size" in request.levels:
         arrays["labels/logit_size"] = tf.argmax(logits, axis=-1, output_type=tf.int32).numpy()
