@@ -169,7 +169,7 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
 def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
     """The model's weights as a PyTorch state dict in the published spelling, in NumPy arrays."""
     return {
-        key: np.ascontiguousarray(rule.to_torch(keras.ops.convert_to_numpy(variable)))
+        key: np.ascontiguousarray(rule.to_torch(variable.numpy()))
         for key, (variable, rule) in weights_by_key(model).items()
     }
 
