@@ -67,7 +67,7 @@ def main() -> int:
     print(f"\n{verdict.get(code, 'The comparison could not be made.')} ({seconds:.0f} s in all)\n")
     if options.model is None:
         print(
-            "The weights are seeded, not trained: the labels mean nothing, and the parity is exact all the same.\n"
+            "The weights are seeded, not trained: the labels mean nothing; the parity is exact all the same.\n"
             "With network: make demo MODEL=nvidia/segformer-b4-finetuned-ade-512-512\n"
         )
     print(f"  served model    {version}/  (what TensorFlow Serving loads)")
@@ -107,9 +107,7 @@ def draw(answers: Path, photo: Path, model: str, output: Path) -> Path:
     write_overlay(pixels, labels, label_set, output / "overlay.png")
     largest = ", ".join(f"{found.name} {found.share:.0%}" for found in class_shares(labels, label_set)[:5])
     seconds = json.loads((output / "session.json").read_text())["runs"]["serving_default"]["seconds"]
-    print(
-        f"{photo.name}: {labels.shape[1]}×{labels.shape[0]}, {seconds} s with the first-request cost; {largest}, …"
-    )
+    print(f"{photo.name}: {labels.shape[1]}×{labels.shape[0]}, first request {seconds} s; {largest}, …")
     return output / "overlay.png"
 
 

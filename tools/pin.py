@@ -51,9 +51,7 @@ def fits(tag: Tag, system: str, machine: str) -> bool:
     if system == "Linux":
         native = "manylinux" in tag.platform and tag.platform.endswith(machine)
     else:
-        native = tag.platform.startswith("macosx") and tag.platform.endswith(
-            (machine, "universal2")
-        )
+        native = tag.platform.startswith("macosx") and tag.platform.endswith((machine, "universal2"))
     return python and (native or tag.platform == "any")
 
 
@@ -73,10 +71,7 @@ def download_size(package: Package, system: str, machine: str) -> int:
     sizes = [
         wheel["size"]
         for wheel in package.get("wheels", [])
-        if any(
-            fits(tag, system, machine)
-            for tag in parse_wheel_filename(wheel["url"].rpartition("/")[2])[3]
-        )
+        if any(fits(tag, system, machine) for tag in parse_wheel_filename(wheel["url"].rpartition("/")[2])[3])
     ]
     return max(sizes) if sizes else int(package["sdist"]["size"])
 
@@ -109,9 +104,7 @@ def write(path: Path, packages: list[Package], subject: str) -> None:
 def main() -> None:
     """Write all constraints files."""
     packages = resolve(ROOT / "pyproject.toml", PYTORCH, "--extra", "dev")
-    write(
-        ROOT / "constraints.txt", packages, "Everything that `make demo` and `make test` install."
-    )
+    write(ROOT / "constraints.txt", packages, "Everything that `make demo` and `make test` install.")
     for version in OLD_TENSORFLOW:
         with tempfile.TemporaryDirectory() as scratch:
             source = Path(scratch) / "requirements.in"

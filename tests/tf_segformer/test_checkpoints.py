@@ -1,4 +1,4 @@
-"""Damaged, foreign and missing checkpoint files each give one clear error; formats are found by themselves."""
+"""Damaged, foreign and missing checkpoint files each give one clear error."""
 
 import json
 import pickle

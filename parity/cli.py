@@ -1,0 +1,369 @@
+"""The command line: `python -m parity …`.
+
+Exit codes, the same for every command that compares: 0 equal, 1 different, 2 wrong usage, 3 the
+comparison could not be made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
+from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
+from parity.images import write_test_image
+from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
+from parity.report import print_run, report_dict, write_json
+from parity.results import ResultError, load_result
+from parity.runners import RUNNERS, HarnessError, Request, library_versions, machine
+from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
+from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
+
+EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
+
+commands = typer.Typer(
+    help="Prove, number by number, that the TensorFlow model equals the PyTorch reference. "
+    "Exit codes: 0 equal, 1 different, 2 wrong usage, 3 the comparison could not be made.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
+Image = Annotated[
+    Path | None,
+    typer.Option(help="Image file; a seeded test picture by default.", exists=True, dir_okay=False),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(min=32, help="Side of the preprocessed image; the checkpoint's own by default."),
+]
+Dtype = Annotated[str, typer.Option(help="float32, float64 or both.")]
+Levels = Annotated[
+    str | None, typer.Option(help=f"Comma-separated levels; all by default: {', '.join(LEVELS)}.")
+]
+Work = Annotated[
+    Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")
+]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
+]
+Json = Annotated[Path | None, typer.Option("--report", help="Write the report to this JSON file.")]
+AllTaps = Annotated[bool, typer.Option("--all-taps", help="Show every tap, not only the nearest.")]
+
+
+@commands.command("run")
+def run_command(
+    model: Model,
+    image: Image = None,
+    size: Size = None,
+    dtype: Dtype = "both",
+    levels: Levels = None,
+    saved_model: Annotated[
+        Path | None,
+        typer.Option(help="Version directory of an export to compare too.", file_okay=False),
+    ] = None,
+    tolerances: Annotated[
+        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
+    ] = None,
+    report: Json = None,
+    work: Work = None,
+    all_taps: AllTaps = False,
+    in_process: InProcess = False,
+) -> int:
+    """Run reference and Keras model on the same pixels and compare everything."""
+    if saved_model is not None and size is not None:
+        raise typer.BadParameter("--size cannot be combined with --saved-model: an export has its own")
+    lanes, chosen = _lanes(dtype), _levels(levels)
+    run: Run | None = None
+    error: str | None = "interrupted"
+    try:
+        with _workplace(model, image, work) as (folder, picture):
+            settings = Settings(
+                dtypes=lanes,
+                levels=chosen,
+                floors=load_noise_floors(tolerances) if tolerances is not None else None,
+                isolate=not in_process,
+                keep=work is not None,
+            )
+            say = Progress()
+            run = run_parity(
+                model, picture, folder, settings, size=size, saved_model=saved_model, say=say
+            )
+        error = None
+    except (HarnessError, ToleranceError, ResultError) as problem:
+        error = str(problem)
+        raise
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+        raise
+    finally:
+        # Written on failure too: a CI job that only keeps artefacts must not be left without one.
+        code = _code(run)
+        if report is not None:
+            name = "seeded test picture" if image is None else image.name
+            write_json(
+                report,
+                report_dict(model=model, image=name, run=run, exit_code=code, error=error),
+            )
+    print_run(run, _console(), all_taps=all_taps)
+    if report is not None:
+        _console().print(f"report: {report}", highlight=False)
+    return code
+
+
+@commands.command("localize")
+def localize_command(
+    model: Model,
+    image: Image = None,
+    size: Size = None,
+    dtype: Dtype = "float64",
+    in_process: InProcess = False,
+) -> int:
+    """Name the first tap that differs, in the order of the forward pass."""
+    settings = Settings(dtypes=_lanes(dtype), levels=("taps",), isolate=not in_process)
+    with _workplace(model, image, None) as (folder, picture):
+        run = run_parity(model, picture, folder, settings, size=size, say=Progress())
+    _console().print(run.first_difference, highlight=False, markup=False)
+    return _code(run)
+
+
+@commands.command("calibrate")
+def calibrate_command(
+    model: Model,
+    reason: Annotated[str, typer.Option(help="Why the file is (re)made, in a sentence.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Tolerance file to write.")],
+    image: Image = None,
+    size: Size = None,
+    in_process: InProcess = False,
+) -> int:
+    """Freeze the noise floor of every tap of the float32 reference into a file."""
+    if not reason.strip():
+        raise typer.BadParameter("--reason is empty: say why the file is (re)made")
+    with _workplace(model, image, None) as (folder, picture):
+        floors, manifest = calibrate(
+            model, picture, folder, size=size, isolate=not in_process, say=Progress()
+        )
+    save_noise_floors(
+        output,
+        floors,
+        date=datetime.now(UTC).date().isoformat(),
+        machine={**machine(), **library_versions(), "checkpoint": manifest.checkpoint},
+        reason=reason,
+    )
+    _console().print(f"{len(floors.taps)} noise floors: {output}", highlight=False)
+    return EQUAL
+
+
+@commands.command("record")
+def record_command(
+    model: Model,
+    runner: Annotated[str, typer.Option(help=f"One of {', '.join(RUNNERS)}.")],
+    image: Annotated[Path, typer.Option(help="Image file.", exists=True, dir_okay=False)],
+    output: Annotated[Path, typer.Option(help="Folder for the result.")],
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    levels: Levels = None,
+    size: Size = None,
+    given: Annotated[
+        Path | None, typer.Option(help="The reference's result, whose pixels are the input.")
+    ] = None,
+    saved_model: Annotated[Path | None, typer.Option(help="Version directory of an export.")] = None,
+) -> int:
+    """Run one framework and save everything it produced, for `parity compare`."""
+    if runner not in RUNNERS:
+        raise typer.BadParameter(f"unknown runner {runner!r}; known are {', '.join(RUNNERS)}")
+    if dtype not in LANE_LEVELS:
+        raise typer.BadParameter(f"--dtype is {dtype!r}; one of {', '.join(LANE_LEVELS)} is recorded")
+    chosen = _levels(levels) or LANE_LEVELS[dtype]
+    request = Request(model, image, dtype, chosen, size, saved_model)
+    reference = load_result(given) if given is not None else None
+    RUNNERS[runner](request, output, reference, lambda text: print(text, flush=True))
+    return EQUAL
+
+
+@commands.command("compare")
+def compare_command(
+    reference: Annotated[Path, typer.Argument(help="Folder of the reference's result.")],
+    candidate: Annotated[Path, typer.Argument(help="Folder of the candidate's result.")],
+    levels: Levels = None,
+    noise_from: Annotated[
+        Path | None, typer.Option(help="The float64 reference's result: noise floors of the taps.")
+    ] = None,
+    tolerances: Annotated[
+        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
+    ] = None,
+    report: Json = None,
+    all_taps: AllTaps = False,
+) -> int:
+    """Compare two results that `parity record` or `parity run --work` saved."""
+    left, right = load_result(reference), load_result(candidate)
+    floors = load_noise_floors(tolerances) if tolerances is not None else None
+    if noise_from is not None:
+        floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
+    chosen = _levels(levels) or LANE_LEVELS[left.manifest.dtype]
+    lane = compare_lane(left, right, levels=chosen, floors=floors)
+    run = Run((lane,), (left.manifest, right.manifest), floors.source if floors else "")
+    print_run(run, _console(), all_taps=all_taps)
+    if report is not None:
+        name = left.manifest.checkpoint
+        write_json(report, report_dict(model=name, image="", run=run, exit_code=_code(run)))
+    return _code(run)
+
+
+@commands.command("table")
+def table_command(
+    cases: Annotated[
+        str, typer.Option(help="Comma-separated variant@size of seeded checkpoints.")
+    ] = DEFAULT_CASES,
+    image: Image = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the checkpoints.")] = 0,
+    in_process: InProcess = False,
+) -> int:
+    """Print the README's table: seeded checkpoints at full width, both lanes, as Markdown."""
+    try:
+        wanted = parse_cases(cases)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    found = []
+    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
+        work = Path(temporary)
+        picture = image or write_test_image(work / "test-picture.png")
+        progress = Progress()
+        for case, run in run_cases(
+            wanted, picture, work, isolate=not in_process, seed=seed, say=progress
+        ):
+            verdict = "equal" if run.equal else f"DIFFERENT: {run.first_difference}"
+            peak = max(each.peak_memory_bytes for each in run.manifests) / 2**30
+            progress(f"{case.variant} at {case.size}: {verdict}; at most {peak:.1f} GiB a process")
+            found.append((case, run))
+    print(markdown(found))
+    return EQUAL if all(run.equal for _, run in found) else DIFFERENT
+
+
+@commands.command("faults")
+def faults_command() -> int:
+    """Plant known mistakes into a tiny model and show where each is caught."""
+    progress = Progress()
+    table = Table("planted fault", "lane", title="Planted faults")
+    table.add_column("first failing tap", overflow="fold")
+    for heading in ("error", "gate", "error/gate", "logits error/scale"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    escaped = set()
+    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
+        progress("loading both frameworks and a tiny seeded checkpoint")
+        folder = write_tiny_checkpoint(Path(temporary) / "checkpoint")
+        for outcome in run_faults(folder):
+            progress(f"planted: {outcome.fault.name}, {outcome.dtype}")
+            # Either lane may catch it; naming a wrong place is never right.
+            wrong = outcome.tap not in ("", outcome.fault.tap)
+            if wrong or (outcome.dtype == "float64" and not outcome.caught):
+                escaped.add(outcome.fault.name)
+            table.add_row(
+                escape(outcome.fault.name),
+                outcome.dtype,
+                outcome.tap or "-",
+                f"{outcome.error:.2e}" if outcome.tap else "-",
+                f"{outcome.gate:.1e}" if outcome.tap else "-",
+                f"{outcome.ratio:.3g}" if outcome.tap else "-",
+                f"{outcome.logits_error_over_scale:.1e}",
+                "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.tap else "-",
+            )
+    _console().print(table)
+    planted = len(FAULTS)
+    _console().print(f"{planted - len(escaped)} of {planted} caught by name, by {MARGIN:g} × the gate")
+    return EQUAL if not escaped else DIFFERENT
+
+
+def app(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; nothing escapes as a code of another meaning.
+
+    Left to itself, typer ends an unexpected exception, a broken pipe and an interruption with 1,
+    which here means "different".
+    """
+    # TensorFlow's start-up notes would drown the progress.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        code = commands(args=arguments, prog_name="parity", standalone_mode=False)
+    except (HarnessError, ToleranceError, ResultError) as error:
+        print(f"parity: {error}", file=sys.stderr)
+        return HARNESS
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        # Usage errors know how to show themselves; their class differs between typer's versions.
+        show = getattr(error, "show", None)
+        if show is not None and getattr(error, "exit_code", None) == USAGE:
+            show()
+            return USAGE
+        print(f"parity: {type(error).__name__}: {error}", file=sys.stderr)
+        return HARNESS
+    return code if code in (EQUAL, DIFFERENT, USAGE, HARNESS) else HARNESS
+
+
+class Progress:
+    """Prints each step with the time since the start, to stderr: tables stay pipeable."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __call__(self, text: str) -> None:
+        """Say what is being done now."""
+        elapsed = time.perf_counter() - self._start
+        print(f"[{elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _workplace(
+    model: str, image: Path | None, work: Path | None
+) -> Iterator[tuple[Path, Path]]:
+    """A folder for results and the image to use, the test picture if none was given."""
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1
+    if looks_like_path and not Path(model).is_dir():
+        raise HarnessError(
+            f"there is no checkpoint folder {model}: give a folder with config.json and weights, or "
+            "a hub id such as nvidia/segformer-b0-finetuned-ade-512-512"
+        )
+    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
+        folder = Path(temporary) if work is None else work
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder, image or write_test_image(Path(temporary) / "test-picture.png")
+
+
+def _console() -> Console:
+    console = Console()
+    # Piped output has no width of its own; the table needs one that does not cut names.
+    return console if console.is_terminal else Console(width=170)
+
+
+def _code(run: Run | None) -> int:
+    if run is None:
+        return HARNESS
+    return EQUAL if run.equal else DIFFERENT
+
+
+def _lanes(dtype: str) -> tuple[str, ...]:
+    try:
+        return require_dtypes(dtype)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _levels(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    levels = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown or not levels:
+        raise typer.BadParameter(f"unknown levels {unknown}; known are {', '.join(LEVELS)}")
+    return levels

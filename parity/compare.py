@@ -1,0 +1,290 @@
+"""The comparator: two results of one lane in, a verdict with every number behind it out.
+
+A comparison lists the levels that it requires. What is required and is not there is a failure, as
+are a value that is not finite, a tap that only one side has, and a comparison of nothing: a green
+verdict always means that numbers were compared and that all of them passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from parity.results import Result, require_same_input
+from parity.statistics import (
+    ArrayErrors,
+    LabelErrors,
+    ShapesDifferError,
+    array_errors,
+    label_errors,
+)
+from parity.taps import match_taps
+from parity.tolerances import (
+    FLOAT64_MULTIPLE,
+    LOGITS_FLOAT32_MULTIPLE,
+    PIXELS_MULTIPLE,
+    Gate,
+    NoiseFloors,
+    ToleranceError,
+    scale_gate,
+)
+
+Level = Literal["pixels", "taps", "logits", "labels/logit_size", "labels/original_size"]
+LEVELS: tuple[Level, ...] = (
+    "pixels",
+    "taps",
+    "logits",
+    "labels/logit_size",
+    "labels/original_size",
+)
+# Preprocessing and the label map at the photograph's size are float32 code on both sides: their
+# place is the float32 lane.
+LANE_LEVELS: dict[str, tuple[Level, ...]] = {
+    "float32": LEVELS,
+    "float64": ("taps", "logits", "labels/logit_size"),
+}
+# A bilinear sample in float32 is three interpolations of two roundings each.
+RESIZE_ROUNDINGS = 6 * 2.0**-24
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared tensor or label map.
+
+    Attributes:
+        level: the comparison level it belongs to.
+        name: the tap's name, or the level's.
+        passed: the verdict on this row.
+        note: why it failed, or what was special; empty if there is nothing to say.
+        errors: statistics of an array (None if they could not be taken).
+        gate: what the errors were held against.
+        labels: statistics of a label map.
+    """
+
+    level: str
+    name: str
+    passed: bool
+    note: str = ""
+    errors: ArrayErrors | None = None
+    gate: Gate | None = None
+    labels: LabelErrors | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Error ÷ gate; infinite for what failed without a number, 0 for label maps that pass."""
+        if self.errors is not None and self.gate is not None and self.errors.finite:
+            return self.gate.ratio(self.errors.max_abs)
+        return 0.0 if self.passed else float("inf")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The comparison of two results of one dtype.
+
+    Attributes:
+        dtype: ``float32`` or ``float64``.
+        reference: name of the reference's runner.
+        candidate: name of the candidate's runner.
+        levels: what was required.
+        rows: what was compared, taps in forward order.
+    """
+
+    dtype: str
+    reference: str
+    candidate: str
+    levels: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def failures(self) -> tuple[Row, ...]:
+        """The rows that failed, in the order of the forward pass."""
+        return tuple(row for row in self.rows if not row.passed)
+
+    @property
+    def equal(self) -> bool:
+        """Whether something was compared and all of it passed."""
+        return bool(self.rows) and not self.failures
+
+    def of_level(self, level: str) -> tuple[Row, ...]:
+        """The rows of one level."""
+        return tuple(row for row in self.rows if row.level == level)
+
+
+def compare_lane(
+    reference: Result,
+    candidate: Result,
+    *,
+    levels: Sequence[str],
+    floors: NoiseFloors | None = None,
+    required_taps: Sequence[str] | None = None,
+) -> Lane:
+    """Compare two results of one dtype, level by level.
+
+    Args:
+        reference: what counts as true.
+        candidate: what is judged.
+        levels: levels that must be there on both sides; an empty list is a failure.
+        floors: noise floors of the taps, needed in float32 where taps are compared.
+        required_taps: names that must be there, in forward order; by default what the reference's
+            config says.
+
+    Returns:
+        The lane with one row per tensor and label map.
+
+    Raises:
+        ResultError: the results belong to different inputs, weights or dtypes.
+        ToleranceError: float32 taps without noise floors.
+        ValueError: an unknown level.
+    """
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown:
+        raise ValueError(f"unknown levels {unknown}; known are {list(LEVELS)}")
+    require_same_input(reference.manifest, candidate.manifest)
+    dtype = reference.manifest.dtype
+    rows: list[Row] = []
+    if "pixels" in levels:
+        rows.append(_array_row("pixels", "pixels", reference, candidate, PIXELS_MULTIPLE))
+    if "taps" in levels:
+        names = reference.manifest.expected_taps if required_taps is None else required_taps
+        rows += _tap_rows(reference, candidate, names, floors)
+    multiple = LOGITS_FLOAT32_MULTIPLE if dtype == "float32" else FLOAT64_MULTIPLE
+    logits = _array_row("logits", "logits", reference, candidate, multiple)
+    if "logits" in levels:
+        rows.append(logits)
+    for level in ("labels/logit_size", "labels/original_size"):
+        if level in levels:
+            rows.append(_label_row(level, reference, candidate, logits))
+    if not rows:
+        rows.append(Row("none", "nothing", False, "nothing was compared: no level was required"))
+    return Lane(
+        dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows)
+    )
+
+
+def measure_noise(
+    float32: Result, float64: Result, *, source: str = "this run"
+) -> NoiseFloors:
+    """The noise floor of every tap: the reference in float32 against itself in float64.
+
+    Args:
+        float32: the reference's result in float32.
+        float64: the reference's result in float64, of the same pixels and weights.
+        source: said in reports.
+
+    Raises:
+        ToleranceError: the two have different taps, none, or values that are not finite.
+    """
+    names = float64.tap_names
+    if not names or set(names) != set(float32.tap_names):
+        raise ToleranceError(
+            f"no noise floor: the reference gave {len(float32.tap_names)} taps in float32 and "
+            f"{len(names)} in float64; both need the same, at least one"
+        )
+    taps = {}
+    for name in names:
+        errors = array_errors(float64.tap(name), float32.tap(name))
+        if not errors.finite:
+            raise ToleranceError(f"no noise floor: the reference's tap {name} is not finite")
+        taps[name] = errors.max_abs
+    return NoiseFloors(
+        taps, source, float32.manifest.input_sha256, float32.manifest.checkpoint_sha256
+    )
+
+
+def _tap_rows(
+    reference: Result,
+    candidate: Result,
+    required: Sequence[str],
+    floors: NoiseFloors | None,
+) -> Iterable[Row]:
+    if reference.manifest.dtype == "float32" and floors is None:
+        raise ToleranceError("float32 taps are judged by measured noise floors: none were given")
+    sets = match_taps(required, reference.tap_names, candidate.tap_names)
+    if not sets.common:
+        yield Row("taps", "taps", False, "no tap was compared: the two sides have none in common")
+    missing: dict[str, list[str]] = {}
+    for side, name in sets.missing:
+        missing.setdefault(name, []).append(side)
+    for name in required:
+        if name in missing:
+            yield Row("taps", name, False, f"missing tap: not in the {' nor the '.join(missing[name])}")
+            continue
+        yield _judge("taps", name, reference.tap(name), candidate.tap(name), None, floors)
+    for side, name in sets.extra:
+        yield Row("taps", name, False, f"extra tap: only the {side} has it, nobody asked for it")
+
+
+def _array_row(
+    level: str, name: str, reference: Result, candidate: Result, multiple: float
+) -> Row:
+    lacking = [
+        result.manifest.runner for result in (reference, candidate) if name not in result.arrays
+    ]
+    if lacking:
+        return Row(level, name, False, f"{name} missing from {' and '.join(lacking)}")
+    return _judge(level, name, reference.arrays[name], candidate.arrays[name], multiple, None)
+
+
+def _judge(
+    level: str,
+    name: str,
+    reference: np.ndarray,
+    candidate: np.ndarray,
+    multiple: float | None,
+    floors: NoiseFloors | None,
+) -> Row:
+    """Measure one pair and hold it against ``multiple`` × scale, or against its noise floor."""
+    if reference.dtype != candidate.dtype:
+        note = f"dtypes differ: reference {reference.dtype}, candidate {candidate.dtype}"
+        return Row(level, name, False, note)
+    try:
+        errors = array_errors(reference, candidate)
+        if multiple is None and reference.dtype == np.float32 and floors is not None:
+            gate = floors.gate(name, errors.scale)
+        else:
+            gate = scale_gate(multiple or FLOAT64_MULTIPLE, errors.scale)
+    except (ShapesDifferError, ToleranceError, ValueError) as error:
+        return Row(level, name, False, str(error))
+    if not errors.finite:
+        note = (
+            f"not finite: {errors.non_finite_reference} values of the reference, "
+            f"{errors.non_finite_candidate} of the candidate"
+        )
+        return Row(level, name, False, note, errors, gate)
+    passed = errors.max_abs <= gate.limit
+    note = "" if passed else f"{gate.ratio(errors.max_abs):.3g} × the gate"
+    return Row(level, name, passed, note, errors, gate)
+
+
+def _label_row(level: str, reference: Result, candidate: Result, logits: Row) -> Row:
+    """Compare label maps; ties are judged by the measured error of the logits."""
+    lacking = [
+        result.manifest.runner for result in (reference, candidate) if level not in result.arrays
+    ]
+    if "logits" not in reference.arrays:
+        lacking.append(f"{reference.manifest.runner} (logits, to tell ties)")
+    if lacking:
+        return Row(level, level, False, f"{level} missing from {' and '.join(lacking)}")
+    values = reference.arrays["logits"]
+    scale = float(np.abs(values).max(initial=0.0))
+    if logits.errors is not None and logits.errors.finite:
+        error, source = logits.errors.max_abs, ""
+    elif "logits" not in candidate.arrays and np.isfinite(scale):
+        # A served model may give label maps only; its logits then count as off by their gate.
+        error = LOGITS_FLOAT32_MULTIPLE * scale
+        source = "no logits from the candidate: ties by their gate"
+    else:
+        return Row(level, level, False, "no measured error of the logits to tell ties by")
+    margin = 2.0 * error
+    if level == "labels/original_size":
+        margin += 2.0 * RESIZE_ROUNDINGS * scale
+    try:
+        labels = label_errors(reference.arrays[level], candidate.arrays[level], values, margin)
+    except (ShapesDifferError, ValueError) as problem:
+        return Row(level, level, False, str(problem))
+    if labels.unexplained:
+        source = f"{labels.unexplained} pixels disagree and are no ties"
+    return Row(level, level, labels.unexplained == 0, source, labels=labels)
