@@ -17,13 +17,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from serving.network import Tensors, pixel_values_spec, trace_network
 from tf_segformer.labels import LabelSet
 from tf_segformer.postprocessing import label_map
 from tf_segformer.preprocessing import ImageProcessing, decode_image, preprocess
 
 MAX_LABELS_OF_8_BITS = 255  # ids 0 to 254: 255 stays free, it means "ignore" in label maps
-
-Tensors = dict[str, tf.Tensor]
 
 
 def trace_signatures(
@@ -42,7 +41,7 @@ def trace_signatures(
     """
     module = tf.Module()
     module.model_variables = {weight.path: weight.value for weight in model.weights}
-    network = _network(model)
+    network = trace_network(model)
     prepare = _prepare(processing)
     png_masks = _png_masks(len(label_set))
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
@@ -77,7 +76,7 @@ def trace_signatures(
         return {name: tensor for name, tensor in outputs.items() if name != "logits"}
 
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
-    values_spec = _pixel_values_spec(model)
+    values_spec = pixel_values_spec(model)
     signatures: dict[str, tuple[Callable[[tf.Tensor], Tensors], tf.TensorSpec]] = {
         "serving_default": (serving_default, bytes_spec),
         "segment_pixels": (segment_pixels, pixels_spec),
@@ -101,22 +100,6 @@ def _function(python_function: Callable[..., Any], *specs: tf.TensorSpec) -> Any
     """Make a graph function that traces once, for these tensors of any size."""
     # jit_compile=False: a server has XLA switched off. autograph: nothing here needs its rewriting.
     return tf.function(python_function, input_signature=specs, autograph=False, jit_compile=False)
-
-
-def _pixel_values_spec(model: Any) -> tf.TensorSpec:
-    channels = model.config.num_channels
-    return tf.TensorSpec([None, None, None, channels], tf.float32, name="pixel_values")
-
-
-def _network(model: Any) -> Any:
-    """The network: pixel values float32 [N, H, W, C] to logits [N, h, w, K] and hidden states."""
-
-    def network(pixel_values: tf.Tensor) -> Tensors:
-        output = model(pixel_values, output_hidden_states=True, training=False)
-        states = {f"hidden_state_{i}": state for i, state in enumerate(output.hidden_states)}
-        return {"logits": output.logits, **states}
-
-    return _function(network, _pixel_values_spec(model))
 
 
 def _prepare(processing: ImageProcessing) -> Any:

@@ -1,0 +1,66 @@
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+from typer.testing import CliRunner
+
+from serving.cli import app
+
+runner = CliRunner()
+
+
+def test_export_prints_what_was_made_and_how_to_go_on(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["export", str(checkpoint), "models/tiny", "--version", "4", "--batch-size", "2"])
+    assert result.exit_code == 0, result.output
+    assert "Published models/tiny/4" in result.output
+    assert "serving_default: image_bytes string[?] →" in result.output
+    manifest = json.loads((tmp_path / "models/tiny/4/assets.extra/manifest.json").read_text())
+    assert manifest["batch_sizes"] == [2]
+    docker = re.search(r"docker run .*", result.output)[0]
+    batching = re.search(r"--batching_parameters_file=/models/tiny/(\S+)", docker)[1]
+    assert (tmp_path / "models/tiny" / batching).is_file()
+    assert f"-v {tmp_path}/models/tiny:/models/tiny" in docker
+    assert ":predict" in result.output
+
+
+def test_the_printed_check_command_runs(version_dir, tmp_path):
+    from serving.cli import _summary
+
+    photo = tmp_path / "photo.jpg"
+    from PIL import Image
+
+    Image.fromarray(np.full((40, 60, 3), 99, np.uint8)).save(photo)
+    (command,) = re.findall(r"python (\S*session_check.py .*)", _summary(version_dir))
+    run = subprocess.run(
+        [sys.executable, *command.split()[0:2], *command.split()[2:]],
+        cwd=tmp_path,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "answers.npz").is_file()
+
+
+def test_errors_are_one_line_and_exit_code_1(checkpoint, tmp_path):
+    (tmp_path / "b0" / "3").mkdir(parents=True)
+    for arguments, message in [
+        (["export", str(checkpoint), str(tmp_path / "b0"), "--version", "3"], "never overwritten"),
+        (["export", str(checkpoint), str(tmp_path / "7")], "--version 7"),
+        (["export", str(tmp_path / "none"), str(tmp_path / "x")], "none"),
+        (["export", str(checkpoint), str(tmp_path / "x"), "--batch-size", "0"], "batch sizes"),
+    ]:
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 1, (arguments, result.output)
+        assert result.stderr.startswith("error: "), result.stderr
+        assert message in result.stderr
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_usage_errors_exit_with_2():
+    assert runner.invoke(app, ["export"]).exit_code == 2

@@ -1,0 +1,49 @@
+"""An export of this TensorFlow, executed in a Session of the versions that servers run."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving import session_check
+
+ENVIRONMENTS = Path(__file__).parents[2] / ".venvs"
+VERSIONS = os.environ.get("OLD_TENSORFLOW", "2.20 2.18").split()
+
+
+@pytest.mark.old_tensorflow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_signature_gives_the_same_answer(version, version_dir, served, keras_model, tmp_path):
+    from serving.export import example_values
+    from serving.signatures import input_name
+
+    inputs, expected = {}, {}
+    for name, signature in served.signatures.items():
+        ((key, info),) = signature.inputs.items()
+        value = example_values(tf.as_dtype(info.dtype), channels=3)
+        inputs[f"{name}/{key}"] = value
+        outputs = served.run(name, {key: value})
+        expected.update({f"{name}/{output}": array for output, array in outputs.items()})
+    session_check.write_npz(tmp_path / "inputs.npz", inputs)
+    session_check.write_npz(tmp_path / "expected.npz", expected)
+    python = ENVIRONMENTS / f"tensorflow-{version}" / "bin" / "python"
+    assert python.exists(), f"{python} is missing; run `make environments`"
+    run = subprocess.run(
+        [
+            *(python, session_check.__file__, version_dir, "--json", tmp_path / "report.json"),
+            *("--inputs", tmp_path / "inputs.npz", "--expect", tmp_path / "expected.npz"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["tensorflow"].startswith(f"{version}.")
+    assert set(report["runs"]) == set(served.signatures)
+    assert set(report["compared"]) == set(expected)
+    assert report["foreign_modules"] == []
+    print({name: values for name, values in report["compared"].items() if np.max(list(values.values()))})
