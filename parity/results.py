@@ -171,7 +171,7 @@ def sha256_of(arrays_or_files: Iterable[np.ndarray | Path]) -> str:
                     digest.update(block)
         else:
             digest.update(f"{item.dtype.str}{item.shape}".encode())
-            digest.update(memoryview(np.ascontiguousarray(item)).cast("B"))
+            digest.update(np.ascontiguousarray(item).data)
     return digest.hexdigest()
 
 

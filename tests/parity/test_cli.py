@@ -1,0 +1,221 @@
+"""The command line with made-up runners: exit codes, reports, and what stands in them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parity import cli, runners
+from parity.report import schema
+from parity.results import TAP_PREFIX, save_result
+from parity.runners import HarnessError
+from tests.parity.schema_check import violations
+from tests.parity.synthetic import TAPS, result
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    return str(folder)
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Replace both runners by made-up ones; the fixture is the list of changes to the candidate."""
+    changes = []
+
+    def reference(request, output, given, say):
+        made = result(request.dtype)
+        return save_result(output, made.manifest, dict(made.arrays))
+
+    def candidate(request, output, given, say):
+        made = result(request.dtype, "tf_segformer")
+        for change in changes:
+            change(made.arrays)
+        return save_result(output, made.manifest, dict(made.arrays))
+
+    fakes = {"torch_ref": reference, "tf_segformer": candidate}
+    monkeypatch.setattr(runners, "RUNNERS", fakes)
+    monkeypatch.setattr("parity.processes.RUNNERS", fakes)
+    return changes
+
+
+def run(model, tmp_path, *more):
+    report = tmp_path / "report.json"
+    code = cli.app(["run", model, "--in-process", "--report", str(report), *more])
+    return code, json.loads(report.read_text()) if report.exists() else None
+
+
+def test_equal_is_0(model, spoil, tmp_path, capsys):
+    code, report = run(model, tmp_path)
+    assert code == 0
+    assert violations(report, schema()) == []
+    assert (report["verdict"], report["exit_code"], report["error"]) == ("equal", 0, None)
+    assert [lane["dtype"] for lane in report["lanes"]] == ["float32", "float64"]
+    assert "EQUAL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays["logits"].__iadd__(1),
+        lambda arrays: arrays["logits"].__setitem__((0, 0, 0, 0), np.nan),
+        lambda arrays: arrays.pop(TAP_PREFIX + TAPS[3]),
+        lambda arrays: arrays.update({"taps/other": np.zeros(1, np.float32)}),
+        lambda arrays: arrays.pop("labels/logit_size"),
+        lambda arrays: arrays["labels/logit_size"].__iadd__(1),
+    ],
+    ids=["moved", "NaN", "missing tap", "extra tap", "missing level", "labels"],
+)
+def test_different_is_1(model, spoil, tmp_path, capsys, change):
+    spoil.append(change)
+    code, report = run(model, tmp_path)
+    assert code == 1
+    assert violations(report, schema()) == []
+    assert (report["verdict"], report["exit_code"]) == ("different", 1)
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["run"],
+        ["run", "MODEL", "--dtype", "float16"],
+        ["run", "MODEL", "--levels", "loss"],
+        ["run", "MODEL", "--levels", ""],
+        ["run", "MODEL", "--size", "8"],
+        ["run", "MODEL", "--size", "many"],
+        ["run", "MODEL", "--image", "/no/such/picture.png"],
+        ["run", "MODEL", "--surprise"],
+        ["run", "MODEL", "--saved-model", "/no/such", "--size", "64"],
+        ["calibrate", "MODEL"],
+        ["calibrate", "MODEL", "--reason", " ", "-o", "f.json"],
+        ["record", "MODEL", "--runner", "jax", "--image", "IMAGE", "--output", "o"],
+        ["table", "--cases", "b9@512"],
+        ["dance"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(model, tmp_path, arguments, capsys):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"")
+    named = {"MODEL": model, "IMAGE": str(picture)}
+    assert cli.app([named.get(word, word) for word in arguments]) == 2
+    assert capsys.readouterr().out + capsys.readouterr().err is not None
+
+
+def test_help_is_0(capsys):
+    assert cli.app(["--help"]) == 0
+    assert "calibrate" in capsys.readouterr().out
+
+
+def test_a_missing_model_is_3_and_reported(tmp_path, capsys):
+    code, report = run(str(tmp_path / "none"), tmp_path)
+    assert code == 3
+    assert violations(report, schema()) == []
+    assert (report["verdict"], report["exit_code"]) == ("error", 3)
+    assert "no checkpoint folder" in report["error"]
+    assert "no checkpoint folder" in capsys.readouterr().err
+
+
+def test_a_runner_that_breaks_is_3_and_reported(model, spoil, tmp_path, capsys):
+    def breaks(arrays):
+        raise RuntimeError("out of cheese")
+
+    spoil.append(breaks)
+    code, report = run(model, tmp_path)
+    assert code == 3
+    assert "tf_segformer failed: RuntimeError: out of cheese" in report["error"]
+    assert "out of cheese" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [HarnessError("no"), KeyError("x"), KeyboardInterrupt()])
+def test_whatever_escapes_is_3_and_reported(model, tmp_path, monkeypatch, error, capsys):
+    def breaks(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(cli, "run_parity", breaks)
+    code, report = run(model, tmp_path)
+    assert code == 3
+    assert report["verdict"] == "error"
+    assert report["error"]
+
+
+def test_results_of_other_weights_are_3(model, spoil, tmp_path, monkeypatch, capsys):
+    def candidate(request, output, given, say):
+        made = result(request.dtype, "tf_segformer")
+        manifest = replace(made.manifest, checkpoint_sha256="0" * 64)
+        return save_result(output, manifest, dict(made.arrays))
+
+    monkeypatch.setitem(runners.RUNNERS, "tf_segformer", candidate)
+    code, report = run(model, tmp_path)
+    assert code == 3
+    assert "checkpoint_sha256" in report["error"]
+
+
+def test_one_lane_and_some_levels(model, spoil, tmp_path):
+    code, report = run(model, tmp_path, "--dtype", "float32", "--levels", "logits,pixels")
+    assert code == 0
+    (lane,) = report["lanes"]
+    assert [row["name"] for row in lane["rows"]] == ["pixels", "logits"]
+
+
+def test_levels_that_no_lane_has_compare_nothing(model, spoil, tmp_path):
+    code, report = run(model, tmp_path, "--dtype", "float64", "--levels", "pixels")
+    assert code == 1
+    assert "nothing was compared" in report["lanes"][0]["rows"][0]["note"]
+
+
+def test_localize(model, spoil, capsys):
+    assert cli.app(["localize", model, "--in-process"]) == 0
+    assert "Every tap passes." in capsys.readouterr().out
+    spoil.append(lambda arrays: arrays[TAP_PREFIX + TAPS[8]].__iadd__(1))
+    assert cli.app(["localize", model, "--in-process"]) == 1
+    assert f"First failing tap (float64): {TAPS[8]}" in capsys.readouterr().out
+
+
+def test_calibrate_then_run(model, spoil, tmp_path):
+    path = tmp_path / "floors.json"
+    arguments = ["calibrate", model, "--in-process", "--reason", "a test", "-o", str(path)]
+    assert cli.app(arguments) == 0
+    content = json.loads(path.read_text())
+    assert content["reason"] == "a test"
+    assert list(content["taps"]) == list(TAPS)
+    assert {"platform", "processor", "cores", "python", "numpy"} <= set(content["machine"])
+    code, report = run(model, tmp_path, "--tolerances", str(path), "--dtype", "float32")
+    assert code == 0
+    assert path.name in report["tolerances"]["noise_source"]
+
+
+@pytest.mark.parametrize("what", ["input_sha256", "checkpoint_sha256"])
+def test_floors_of_something_else_are_refused(model, spoil, tmp_path, what, capsys):
+    path = tmp_path / "floors.json"
+    cli.app(["calibrate", model, "--in-process", "--reason", "a test", "-o", str(path)])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {what: "0" * 64}))
+    code, report = run(model, tmp_path, "--tolerances", str(path))
+    assert code == 3
+    assert what in report["error"]
+
+
+def test_saved_results_are_compared_later(model, spoil, tmp_path, capsys):
+    work = tmp_path / "work"
+    assert run(model, tmp_path, "--work", str(work))[0] == 0
+    folders = [str(work / name) for name in ("reference-float32", "keras-float32")]
+    noise = ["--noise-from", str(work / "reference-float64")]
+    assert cli.app(["compare", *folders, *noise]) == 0
+    assert cli.app(["compare", *folders]) == 3
+    assert "noise floors" in capsys.readouterr().err
+    assert cli.app(["compare", *folders, "--levels", "logits"]) == 0
+    assert cli.app(["compare", folders[0], str(work / "nothing")]) == 3
+
+
+def test_results_are_deleted_unless_kept(model, spoil, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert run(model, tmp_path)[0] == 0
+    assert not list(tmp_path.glob("parity-*"))
+
+
