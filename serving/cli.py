@@ -43,6 +43,7 @@ def export(
         _fail(error)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from serving.export import BATCH_SIZES, ExportError, export_saved_model
+    from serving.verification import CheckFailedError
     from tf_segformer.checkpoints import CheckpointError, ConfigError
 
     try:
@@ -55,7 +56,7 @@ def export(
             path = export_saved_model(
                 model, destination, version, batch_sizes=batch_size or BATCH_SIZES, progress=show
             )
-    except (LayoutError, ExportError, CheckpointError, ConfigError) as error:
+    except (LayoutError, ExportError, CheckFailedError, CheckpointError, ConfigError) as error:
         _fail(error)
     _console.print(_summary(path), markup=False, soft_wrap=True)
 

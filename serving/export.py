@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from serving import manifest, session_check
+from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
-from serving.signatures import input_spec, trace_signatures
-from serving.warmup import WARMUP_FILE, tensor_proto, write_warmup_records
+from serving.signatures import trace_signatures
+from serving.verification import check_in_fresh_process, example_answers
+from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.hub import find_file
-from tf_segformer.labels import label_set_for
+from tf_segformer.labels import LabelSet, label_set_for
 from tf_segformer.preprocessing import ImageProcessing
 
 BATCH_SIZES = (1, 2, 4, 8)
 GRAPH_BYTES = 6 << 20  # what a SavedModel may weigh beyond its weights
-CHECK_TIMEOUT_SECONDS = 1800
-# Float32 noise between eager kernels and the optimised graph is 1e-6 of the largest value; a wrong graph
-# is off by more than 1e-2.
-CHECK_TOLERANCE = 1e-5
 BATCHING_FILE = "batching_parameters.txt"
 PROCESSING_FILES = ("processor_config.json", "preprocessor_config.json")
 
@@ -68,7 +60,8 @@ def export_saved_model(
     Raises:
         tf_segformer.checkpoints.CheckpointError: the model cannot be found or read.
         serving.layout.LayoutError: the version exists, or the destination cannot be written.
-        ExportError: there is no space, or the check in the fresh process failed.
+        serving.verification.CheckFailedError: the written version failed its check.
+        ExportError: the model cannot be exported, or there is no space.
     """
     destination = Path(destination)
     batch_sizes = sorted(set(batch_sizes))
@@ -80,7 +73,7 @@ def export_saved_model(
             model_folder, data_format="channels_last", name="model"
         )
         processing = read_processing(model_folder)
-        label_set = label_set_for(model.config)
+        label_set = read_labels(model)
         _require_space(destination, model)
 
         progress("Tracing the signatures")
@@ -97,7 +90,7 @@ def export_saved_model(
         write_warmup_records(extra / WARMUP_FILE, destination.name, requests)
 
         progress("Checking the SavedModel in a fresh process")
-        report = check_in_fresh_process(unfinished.path, *check_case(model, signatures))
+        report = check_in_fresh_process(unfinished.path, *example_answers(model, signatures))
         content = {
             "checkpoint": manifest.describe_checkpoint(model_folder),
             "packages": manifest.describe_packages(),
@@ -134,98 +127,21 @@ def read_processing(model_folder: str | os.PathLike[str]) -> ImageProcessing:
     return processing
 
 
-def batching_parameters(batch_sizes: Sequence[int]) -> str:
-    """Return the text proto for the server's ``--batching_parameters_file``.
-
-    A merged batch is padded up to the next allowed size, so that only sizes that were warmed up run.
-    """
-    sizes = "\n".join(f"allowed_batch_sizes: {size}" for size in sorted(batch_sizes))
-    return (
-        f"max_batch_size {{ value: {max(batch_sizes)} }}\n"
-        "batch_timeout_micros { value: 5000 }  # how long a request waits for company\n"
-        "max_enqueued_batches { value: 100 }  # beyond that: UNAVAILABLE; no queue grows for ever\n"
-        "num_batch_threads { value: 2 }  # batches run at once; each uses all cores\n"
-        f"{sizes}\n"
-    )
-
-
-def warmup_requests(
-    signatures: Mapping[str, Any], processing: ImageProcessing, batch_sizes: Sequence[int]
-) -> list[tuple[str, dict[str, tf.TensorProto]]]:
-    """Return one request per signature and batch size, each a few hundred bytes long."""
-    image = np.array([tf.io.encode_jpeg(np.zeros((64, 96, 3), np.uint8)).numpy()], object)
-    size = (1, processing.height, processing.width)
-    requests = []
-    for batch_size in batch_sizes:
-        for name, signature in signatures.items():
-            spec = input_spec(signature)
-            one = image if spec.dtype == tf.string else _zeros((*size, spec.shape[-1]), spec)
-            inputs = {spec.name: tensor_proto(np.repeat(one, batch_size, axis=0))}
-            requests.append((name, inputs))
-    return requests
-
-
-def check_case(
-    model: Any, signatures: Mapping[str, Any]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return inputs for every signature and what must come out, keyed ``signature/tensor``.
-
-    Logits and features are expected as the Keras model computes them eagerly; the rest as this
-    process computes it.
-    """
-    random = np.random.default_rng(0)
-    photos = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((48, 80), (75, 50))]
-    by_dtype = {
-        tf.string: np.array([tf.io.encode_png(photo).numpy() for photo in photos], object),
-        tf.uint8: photos[0][np.newaxis],
-        tf.float32: random.standard_normal((1, 96, 128, model.config.num_channels), np.float32),
-    }
-    inputs, expected = {}, {}
-    for name, signature in signatures.items():
-        spec = input_spec(signature)
-        value = inputs[f"{name}/{spec.name}"] = by_dtype[spec.dtype]
-        outputs = {tensor: output.numpy() for tensor, output in signature(tf.constant(value)).items()}
-        if spec.dtype == tf.float32:
-            keras_output = model(value, output_hidden_states=True)
-            states = {f"hidden_state_{i}": state for i, state in enumerate(keras_output.hidden_states)}
-            eager = {"logits": keras_output.logits, **states}
-            outputs = {tensor: eager[tensor].numpy() for tensor in outputs}
-        expected.update({f"{name}/{tensor}": output for tensor, output in outputs.items()})
-    return inputs, expected
-
-
-def check_in_fresh_process(
-    version_dir: Path, inputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    """Run ``session_check.py`` on a version and return its report.
+def read_labels(model: Any) -> LabelSet:
+    """Return the model's classes.
 
     Raises:
-        ExportError: it broke a rule of the server, failed, or answered something else.
+        ExportError: the model's config numbers them with gaps, or the model takes no RGB images.
     """
-    with tempfile.TemporaryDirectory(prefix="serving-check-") as folder:
-        files = {name: Path(folder) / name for name in ("inputs.npz", "expected.npz", "report.json")}
-        session_check.write_npz(files["inputs.npz"], inputs)
-        session_check.write_npz(files["expected.npz"], expected)
-        command = [
-            *(sys.executable, session_check.__file__, str(version_dir.absolute())),
-            *("--inputs", str(files["inputs.npz"]), "--expect", str(files["expected.npz"])),
-            *("--json", str(files["report.json"]), "--tolerance", str(CHECK_TOLERANCE)),
-        ]
-        run = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=CHECK_TIMEOUT_SECONDS
+    if model.config.num_channels != 3:
+        raise ExportError(
+            f"the model takes {model.config.num_channels} channels; image files have 3. Only RGB models can "
+            "be exported for serving from image files."
         )
-        if run.returncode != 0:
-            raise ExportError(
-                f"The written SavedModel failed its check and was not published:\n{run.stderr[-2000:]}"
-            )
-        report = json.loads(files["report.json"].read_text())
-    if report["foreign_modules"]:
-        raise ExportError(f"The check was not independent: it imported {report['foreign_modules']}.")
-    return report
-
-
-def _zeros(shape: tuple[int, ...], spec: tf.TensorSpec) -> np.ndarray:
-    return np.zeros(shape, spec.dtype.as_numpy_dtype)
+    try:
+        return label_set_for(model.config)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
 
 
 def _require_space(destination: Path, model: Any) -> None:

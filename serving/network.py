@@ -106,5 +106,5 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def _rename_input(text: str, renamed: dict[str, str]) -> str:
     """Rename the node in an input, ``name``, ``name:output`` or ``^name``."""
-    mark, name, output = re.fullmatch(r"(\^?)([^:]+)(:\d+)?", text).groups(default="")
-    return f"{mark}{renamed[name]}{output}"
+    name, colon, output = text.removeprefix("^").partition(":")
+    return f"{text[: text.startswith('^')]}{renamed[name]}{colon}{output}"

@@ -1,9 +1,9 @@
-"""Warm-up records: requests that the server runs through a new version before it takes traffic.
+"""What the server reads beside the model: warm-up records and batching parameters.
 
-A server loads ``assets.extra/tf_serving_warmup_requests``, a TFRecord file of
-``tensorflow.serving.PredictionLog`` messages, and the first real request does not pay for graph
-optimisation and memory allocation. One failing record fails the whole load and there may be at most
-1,000, so the records are made from the very inputs that the export's check runs.
+A server runs the requests in ``assets.extra/tf_serving_warmup_requests``, a TFRecord file of
+``tensorflow.serving.PredictionLog`` messages, before it takes traffic, so that the first real request
+does not pay for graph optimisation and memory allocation. There may be at most 1,000, and one that
+fails makes the whole load fail.
 
 The four messages needed are encoded here by hand (25 lines) rather than with
 ``tensorflow-serving-api``, which would bring gRPC into every export; a test decodes the file with that
@@ -12,11 +12,15 @@ package's own field numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from serving.signatures import input_spec
+from tf_segformer.preprocessing import ImageProcessing
 
 WARMUP_FILE = "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
@@ -28,6 +32,41 @@ _REQUEST_MODEL_SPEC = 1
 _REQUEST_INPUTS = 2  # map<string, TensorProto>: entries with the key in field 1, the value in field 2
 _MODEL_SPEC_NAME = 1
 _MODEL_SPEC_SIGNATURE_NAME = 3
+
+
+def batching_parameters(batch_sizes: Sequence[int]) -> str:
+    """Return the text proto for the server's ``--batching_parameters_file``.
+
+    A merged batch is padded up to the next allowed size, so that only sizes that were warmed up run.
+    """
+    sizes = "\n".join(f"allowed_batch_sizes: {size}" for size in sorted(batch_sizes))
+    return (
+        f"max_batch_size {{ value: {max(batch_sizes)} }}\n"
+        "batch_timeout_micros { value: 5000 }  # how long a request waits for company\n"
+        "max_enqueued_batches { value: 100 }  # beyond that: UNAVAILABLE; no queue grows for ever\n"
+        "num_batch_threads { value: 2 }  # batches run at once; each uses all cores\n"
+        f"{sizes}\n"
+    )
+
+
+def warmup_requests(
+    signatures: Mapping[str, Any], processing: ImageProcessing, batch_sizes: Sequence[int]
+) -> list[tuple[str, dict[str, tf.TensorProto]]]:
+    """Return one request per signature and batch size, each a few hundred bytes long."""
+    image = np.array([tf.io.encode_jpeg(np.zeros((64, 96, 3), np.uint8)).numpy()], object)
+    size = (1, processing.height, processing.width)
+    requests = []
+    for batch_size in batch_sizes:
+        for name, signature in signatures.items():
+            spec = input_spec(signature)
+            one = image if spec.dtype == tf.string else _zeros((*size, spec.shape[-1]), spec)
+            inputs = {spec.name: tensor_proto(np.repeat(one, batch_size, axis=0))}
+            requests.append((name, inputs))
+    return requests
+
+
+def _zeros(shape: tuple[int, ...], spec: tf.TensorSpec) -> np.ndarray:
+    return np.zeros(shape, spec.dtype.as_numpy_dtype)
 
 
 def write_warmup_records(

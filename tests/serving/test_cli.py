@@ -14,7 +14,9 @@ runner = CliRunner()
 
 def test_export_prints_what_was_made_and_how_to_go_on(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, ["export", str(checkpoint), "models/tiny", "--version", "4", "--batch-size", "2"])
+    result = runner.invoke(
+        app, ["export", str(checkpoint), "models/tiny", "--version", "4", "--batch-size", "2"]
+    )
     assert result.exit_code == 0, result.output
     assert "Published models/tiny/4" in result.output
     assert "serving_default: image_bytes string[?] →" in result.output

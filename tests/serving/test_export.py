@@ -12,6 +12,7 @@ import tensorflow as tf
 from serving import export, layout
 from serving.export import ExportError, export_saved_model
 from serving.session_check import ServedModel
+from serving.verification import CheckFailedError
 from tf_segformer.checkpoints import CheckpointError
 
 HEIGHT, WIDTH = 64, 96
@@ -163,9 +164,9 @@ def test_a_failed_check_publishes_nothing(checkpoint, tmp_path, monkeypatch):
         expected["logits/logits"] = expected["logits/logits"] * np.float32(1.001)
         return inputs, expected
 
-    real = export.check_case
-    monkeypatch.setattr(export, "check_case", wrong_weights)
-    with pytest.raises(ExportError, match="logits/logits: off by"):
+    real = export.example_answers
+    monkeypatch.setattr(export, "example_answers", wrong_weights)
+    with pytest.raises(CheckFailedError, match="logits/logits: off by"):
         export_saved_model(checkpoint, tmp_path / "b0", batch_sizes=[1])
     assert list(tmp_path.iterdir()) == []
 

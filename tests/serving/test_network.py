@@ -56,7 +56,9 @@ def test_compact_merges_equal_constants_only():
     with tf.Graph().as_default() as graph:
         x = tf.compat.v1.placeholder(tf.float32, [], name="model/segformer_1/encoder_1/x")
         with tf.name_scope("model/segformer_1/encoder_1/block"):
-            y = (x + tf.constant(1.0)) * tf.constant(1.0) * tf.constant(1.5) + tf.cast(tf.constant(1), tf.float32)
+            y = (x + tf.constant(1.0)) * tf.constant(1.0) * tf.constant(1.5) + tf.cast(
+                tf.constant(1), tf.float32
+            )
             with tf.control_dependencies([tf.debugging.assert_less(x, 9.0)]):
                 y = tf.identity(y, name="y")
     small, renamed = compact(graph.as_graph_def())

@@ -77,6 +77,4 @@ def test_keras_layer_on_pixel_values(version_dir, served):
     model = keras.Model(inputs, layer(inputs))
     logits = served.run("logits", {"pixel_values": values})["logits"]
     scale = np.abs(logits).max()
-    np.testing.assert_allclose(
-        model.predict(values, verbose=0)["logits"], logits, rtol=0, atol=2e-6 * scale
-    )
+    np.testing.assert_allclose(model.predict(values, verbose=0)["logits"], logits, rtol=0, atol=2e-6 * scale)

@@ -121,9 +121,7 @@ class FakeModel:
         return output
 
 
-@pytest.mark.parametrize(
-    ("classes", "mode", "factor"), [(255, "L", 1), (256, "I;16", 1), (766, "I;16", 3)]
-)
+@pytest.mark.parametrize(("classes", "mode", "factor"), [(255, "L", 1), (256, "I;16", 1), (766, "I;16", 3)])
 def test_masks_are_8_bit_up_to_255_labels_and_16_bit_above(classes, mode, factor):
     """Pillow reads the exact label ids back, at the greatest label, too."""
     processing = ImageProcessing(height=16, width=16, do_normalize=False, rescale_factor=factor)
