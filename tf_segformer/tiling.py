@@ -111,12 +111,12 @@ def pixel_axis(source: tf.Tensor, target: tf.Tensor, dtype: tf.DType) -> Axis:
     return Axis(first, second, weight, cell)
 
 
-def cut(axis: Axis) -> Tiles:
-    """Cut an axis of at least one pixel into tiles of about equal size."""
+def cut(axis: Axis, largest: int | tf.Tensor = LARGEST_TILE) -> Tiles:
+    """Cut an axis of at least one pixel into tiles of about equal size, at most `largest`."""
     pixel = tf.range(tf.size(axis.cell))
     within = pixel - tf.searchsorted(axis.cell, axis.cell)  # the place in the cell
     longest = tf.reduce_max(within) + 1
-    size = -(-longest // -(-longest // LARGEST_TILE))
+    size = -(-longest // -(-longest // largest))
     offset = within % size
     starts = tf.equal(offset, 0)
     start = tf.cast(tf.where(starts), tf.int32)[:, 0]
