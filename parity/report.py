@@ -104,9 +104,7 @@ def print_run(run: Run, console: Console, *, all_taps: bool = False) -> None:
 
 def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     """Print the table of one lane."""
-    table = Table(
-        title=f"{lane.dtype}: {lane.candidate} against {lane.reference}", title_justify="left"
-    )
+    table = Table(title=f"{lane.dtype}: {lane.candidate} against {lane.reference}", title_justify="left")
     table.add_column("tensor", overflow="fold")
     for heading in ("max error", "mean", "scale", "error/scale", "required", "gate", "agreement"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -215,9 +213,7 @@ def _row(row: Row) -> dict[str, Any]:
     if row.gate is not None:
         content["gate"] = asdict(row.gate) | {
             "limit": row.gate.limit,
-            "required_multiple": (
-                row.gate.required(row.errors.max_abs) if row.errors is not None else None
-            ),
+            "required_multiple": (row.gate.required(row.errors.max_abs) if row.errors is not None else None),
         }
     if row.labels is not None:
         content["labels"] = asdict(row.labels) | {
