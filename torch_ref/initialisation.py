@@ -76,9 +76,7 @@ _BATCH_NORM = {
 _TRAINING_STEPS = 160_000  # num_batches_tracked: the paper's schedule; nothing reads it
 
 
-def initial_values(
-    key: str, shape: tuple[int, ...], config: SegformerConfig, seed: int
-) -> np.ndarray:
+def initial_values(key: str, shape: tuple[int, ...], config: SegformerConfig, seed: int) -> np.ndarray:
     """The random values of one tensor.
 
     Args:

@@ -116,9 +116,7 @@ def test_the_small_files_look_published(seeded_b0: Path):
 )
 def test_every_variant_has_its_size(variant: str, parameters: float):
     with torch.device("meta"):
-        model = SegformerForSemanticSegmentation(
-            SegformerConfig(**VARIANTS[variant], num_labels=150)
-        )
+        model = SegformerForSemanticSegmentation(SegformerConfig(**VARIANTS[variant], num_labels=150))
     counted = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert counted == pytest.approx(parameters, abs=0.06)
     if variant == "b4":
