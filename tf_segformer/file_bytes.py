@@ -1,4 +1,4 @@
-"""Reading numbers and chunks out of a file's bytes, in plain TensorFlow ops.
+"""Reading numbers and walking through the parts of a file, in plain TensorFlow ops.
 
 A read beyond the end of the file raises `tf.errors.InvalidArgumentError`.
 """
@@ -19,52 +19,44 @@ def file_bytes(file: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_raw(file, tf.uint8)
 
 
-def starts_with(file: tf.Tensor, prefix: bytes, position: int = 0) -> tf.Tensor:
-    """Return whether the scalar string has these bytes at this position, as a scalar bool."""
-    head = tf.strings.substr(file, 0, position + len(prefix))
-    if position:
-        head = tf.strings.substr(tf.strings.join([head, b"\0" * position]), position, len(prefix))
-    return head == prefix
-
-
 def unsigned(
     data: tf.Tensor,
     position: int | tf.Tensor,
     size: int,
     order: Literal["little", "big"] = "little",
 ) -> tf.Tensor:
-    """Return the unsigned integer in `size` bytes from `position` on, as a scalar int32 or int64.
+    """Return the unsigned integer in `size` bytes from `position` on, scalar.
 
     Numbers of up to three bytes come as int32, longer ones as int64.
     """
     dtype = tf.int32 if size < 4 else tf.int64
     values = tf.cast(tf.gather(data, position + tf.range(size)), dtype)
-    shifts = [8 * i for i in range(size)]
-    weights = tf.constant([1 << s for s in (shifts if order == "little" else shifts[::-1])], dtype)
-    return tf.reduce_sum(values * weights)
-
-
-def has_bytes(data: tf.Tensor, position: tf.Tensor, expected: bytes) -> tf.Tensor:
-    """Return whether uint8 data has these bytes at this position; false beyond the end."""
-    found = data[position : position + len(expected)]
-    return (tf.size(found) == len(expected)) & tf.reduce_all(
-        tf.pad(found, [[0, len(expected) - tf.size(found)]])
-        == tf.constant(list(expected), tf.uint8)
+    weights = [256**i for i in range(size)]
+    return tf.reduce_sum(
+        values * tf.constant(weights if order == "little" else weights[::-1], dtype)
     )
+
+
+def has_bytes(data: tf.Tensor, position: int | tf.Tensor, expected: bytes) -> tf.Tensor:
+    """Return whether the data has these bytes at this position, scalar bool; no at its end."""
+    found = data[position : position + len(expected)]
+    found = tf.pad(
+        tf.cast(found, tf.int32), [[0, len(expected) - tf.size(found)]], constant_values=-1
+    )
+    return tf.reduce_all(found == tf.constant(list(expected)))
 
 
 def little_endian(value: tf.Tensor, size: int) -> tf.Tensor:
-    """Return the `size` bytes of an integer, lowest first, as a scalar string."""
-    digits = tf.bitwise.right_shift(
-        tf.cast(value, tf.int64), tf.constant([8 * i for i in range(size)], tf.int64)
-    )
-    return tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), digits % 256))
+    """Return the `size` bytes of a whole number, lowest first, as a scalar string."""
+    weights = tf.constant([256**i for i in range(size)], tf.int64)
+    digits = tf.cast(value, tf.int64) // weights % 256
+    return tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), digits))
 
 
 def walk(
     step: Callable[[tf.Tensor], tf.Tensor],
     arrived: Callable[[tf.Tensor], tf.Tensor],
-    start: tf.Tensor,
+    start: int | tf.Tensor,
 ) -> tf.Tensor:
     """Step from position to position until `arrived`, and return the last position, int32.
 
@@ -74,9 +66,8 @@ def walk(
     steps, position = tf.while_loop(
         lambda steps, position: (steps < MAX_STEPS) & ~arrived(position),
         lambda steps, position: (steps + 1, step(position)),
-        (tf.constant(0), tf.convert_to_tensor(start, tf.int32)),
+        (tf.constant(0), tf.cast(start, tf.int32)),
     )
-    with tf.control_dependencies(
-        [tf.debugging.assert_less(steps, MAX_STEPS, "The file has too many parts to look through.")]
-    ):
+    check = tf.debugging.Assert(steps < MAX_STEPS, ["The file has too many parts to walk through"])
+    with tf.control_dependencies([check]):
         return tf.identity(position)
