@@ -31,7 +31,7 @@ from parity.tolerances import NoiseFloors
 # A caught fault must stand out: error ≥ MARGIN × gate.
 MARGIN = 10.0
 # The smallest network with all parts: four stages, sequence reductions, one and several heads.
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_sizes": [8, 16, 24, 32],
     "depths": [1, 1, 1, 1],
     "num_attention_heads": [1, 2, 3, 4],
@@ -39,6 +39,7 @@ TINY = {
 }
 TINY_LABELS = 11
 TINY_SIZE = 64
+
 
 @dataclass(frozen=True)
 class Fault:

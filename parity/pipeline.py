@@ -17,7 +17,6 @@ from parity.results import Manifest, Result, load_result
 from parity.runners import HarnessError, Request, Say
 from parity.tolerances import NoiseFloors
 
-
 SAVED_MODEL_LEVELS = ("logits", "labels/original_size")
 
 
