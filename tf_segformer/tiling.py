@@ -72,6 +72,7 @@ def place(
             f"The logits have the shape {logits.shape}; expected [h, w, classes] of one image. "
             "For a batch, map this function over it with tf.map_fn."
         )
+    logits = tf.ensure_shape(logits, [None, None, None])
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)
     height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
