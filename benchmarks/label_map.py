@@ -80,7 +80,7 @@ def this_project(task: str, logits: np.ndarray, threads: int) -> Callable[[int, 
     function = {"labels": label_map, "confidence": confidence_map}[task]
     compiled = tf.function(
         lambda logits, height, width: function(logits, height, width),
-        input_signature=[tf.TensorSpec([None, None, None]), size, size],
+        input_signature=[tf.TensorSpec([None, None, logits.shape[-1]]), size, size],
     )
     tensor = tf.constant(logits)
     return lambda height, width: compiled(tensor, height, width).numpy()

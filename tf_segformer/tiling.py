@@ -72,6 +72,7 @@ def place(
             f"The logits have the shape {logits.shape}; expected [h, w, classes] of one image. "
             "For a batch, map this function over it with tf.map_fn."
         )
+    logits = tf.ensure_shape(logits, [None, None, None])
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)
     height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
@@ -149,7 +150,6 @@ def reduce_contenders(
     rows: Tiles,
     columns: Tiles,
     tiles: tf.Tensor,
-    slack: float | tf.Tensor,
     reduction: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     dtype: tf.DType,
 ) -> tf.Tensor:
@@ -160,7 +160,6 @@ def reduce_contenders(
         rows: The tiles along h.
         columns: The tiles along w.
         tiles: int32 [n, 2], each tile's row and column.
-        slack: A class is a contender if it may come as near as this to the winner.
         reduction: Called with a part of the pairs, those of some whole tiles: the resized logits
             [m, P, Q], the pairs' tiles [m], ascending from 0 without a gap, and their classes [m],
             ascending in each tile; returns [tiles, P, Q].
@@ -179,7 +178,7 @@ def reduce_contenders(
     highest = tf.maximum(tf.maximum(*at_corners[:2]), tf.maximum(*at_corners[2:]))
     floor = tf.reduce_max(lowest, axis=1, keepdims=True)  # the winner is nowhere below this
     # The rounding of the interpolation must not lose a class that ties: 1e-6 is several times it.
-    contends = highest >= floor - slack - 1e-6 * tf.abs(floor)
+    contends = highest >= floor - 1e-6 * tf.abs(floor)
     pairs = tf.where(contends)
     at_corners = [tf.gather_nd(values, pairs)[:, None] for values in at_corners]  # 4 x [m, 1]
     tile, label = tf.unstack(tf.cast(pairs, tf.int32), axis=1)
@@ -243,5 +242,5 @@ def assemble(
 
     count = -(-tile_rows // height)
     bands = tf.TensorArray(dtype, count, infer_shape=False, element_shape=[None, None])
-    _, bands = tf.while_loop(lambda i, _: i < count, step, (0, bands), parallel_iterations=2)
+    _, bands = tf.while_loop(lambda i, _: i < count, step, (0, bands), parallel_iterations=1)
     return bands.concat()
