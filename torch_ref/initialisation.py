@@ -60,7 +60,7 @@ _AFFINE = {
     "dwconv": Affine(1.0, 0.5, centred_kernels=0.7),
     "dense2": Affine(2.0, 0.5, centred_rows=True),
     "linear_fuse": Affine(1.0, 0.0),
-    "classifier": Affine(2.0, 2.0, centred_rows=True),
+    "classifier": Affine(2.0, 3.0, centred_rows=True),
 }
 _BRANCH_ENDS = ("dense", "dense2")
 _HEAD_GAIN = (1.6, 0.4)  # of linear_c, first and last stage
