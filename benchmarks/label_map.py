@@ -34,9 +34,7 @@ def regions(height: int, width: int, classes: int, seed: int = 0) -> np.ndarray:
     y, x = (axis + rough(height, width, random) for axis in np.mgrid[:height, :width])
     distance = (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2
     region = winners[distance.argmin(axis=-1)]
-    ahead = np.pad(
-        (region[..., None] == np.arange(classes)) * 12.0, ((1, 1), (1, 1), (0, 0)), "edge"
-    )
+    ahead = np.pad((region[..., None] == np.arange(classes)) * 12.0, ((1, 1), (1, 1), (0, 0)), "edge")
     sides = ahead[:-2, 1:-1] + ahead[2:, 1:-1] + ahead[1:-1, :-2] + ahead[1:-1, 2:]
     logits = (2 * ahead[1:-1, 1:-1] + sides) / 6
     for label in range(classes):
@@ -105,9 +103,7 @@ def pytorch(task: str, logits: np.ndarray, threads: int) -> Callable[[int, int],
 SIDES = {"ours": this_project, "pytorch": pytorch}
 
 
-def peak_memory(
-    side: str, task: str, kind: str, shape: list[int], size: str, threads: int
-) -> float:
+def peak_memory(side: str, task: str, kind: str, shape: list[int], size: str, threads: int) -> float:
     """Return the megabytes that one call adds to the resident set at its peak, less the result."""
     command = [sys.executable, "-m", "benchmarks.label_map", "--measure-memory", side]
     command += ["--tasks", task, "--kinds", kind, "--sizes", size, "--threads", str(threads)]
@@ -159,8 +155,7 @@ def compare(task: str, kind: str, size: str, arguments: argparse.Namespace) -> d
         row["beyond_rounding"] = beyond_rounding(logits, results["ours"], results["pytorch"])
     if not arguments.no_memory:
         row["megabytes"] = {
-            name: peak_memory(name, task, kind, arguments.logits, size, arguments.threads)
-            for name in sides
+            name: peak_memory(name, task, kind, arguments.logits, size, arguments.threads) for name in sides
         }
     return row
 
@@ -229,9 +224,7 @@ def main() -> None:
                 rows.append(compare(task, kind, size, arguments))
     print(table(rows))
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"threads": arguments.threads, "rows": rows}, indent=1)
-        )
+        arguments.json.write_text(json.dumps({"threads": arguments.threads, "rows": rows}, indent=1))
         print(f"Every measured time: {arguments.json}")
 
 

@@ -94,9 +94,7 @@ def confidence_map(
     return tiling.trim(parts.concat(), height, width)
 
 
-def class_statistics(
-    labels: tf.Tensor, confidence: tf.Tensor, classes: int | tf.Tensor
-) -> ClassStatistics:
+def class_statistics(labels: tf.Tensor, confidence: tf.Tensor, classes: int | tf.Tensor) -> ClassStatistics:
     """Return the share and the mean confidence of each class of a photograph.
 
     Args:
@@ -107,9 +105,7 @@ def class_statistics(
     labels = tf.reshape(labels, [-1])
     values = tf.cast(tf.reshape(confidence, [-1]), tf.float64) / 255
     counts = tf.cast(tf.math.bincount(labels, minlength=classes, maxlength=classes), tf.float64)
-    sums = tf.math.bincount(
-        labels, weights=values, minlength=classes, maxlength=classes, dtype=tf.float64
-    )
+    sums = tf.math.bincount(labels, weights=values, minlength=classes, maxlength=classes, dtype=tf.float64)
     share = tf.math.divide_no_nan(counts, tf.reduce_sum(counts))
     mean = tf.math.divide_no_nan(sums, counts)
     return ClassStatistics(tf.cast(share, tf.float32), tf.cast(mean, tf.float32))

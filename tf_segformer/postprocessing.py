@@ -104,8 +104,7 @@ def _by_rows(logits: tf.Tensor, rows: tiling.Axis, columns: tiling.Axis) -> tf.T
         some = slice(start, start + step)
         y = rows.weight[some, None, None]
         above, below = (
-            (1 - x) * tf.gather(line, columns.first, axis=1)
-            + x * tf.gather(line, columns.second, axis=1)
+            (1 - x) * tf.gather(line, columns.first, axis=1) + x * tf.gather(line, columns.second, axis=1)
             for line in (tf.gather(logits, rows.first[some]), tf.gather(logits, rows.second[some]))
         )
         resized = (1 - y) * above + y * below
@@ -114,10 +113,6 @@ def _by_rows(logits: tf.Tensor, rows: tiling.Axis, columns: tiling.Axis) -> tf.T
         resized = tf.where(any_nan, tf.cast(nan, resized.dtype), resized)
         return start + step, parts.write(start // step, _winner(resized))
 
-    parts = tf.TensorArray(
-        tf.int32, -(-height // step), infer_shape=False, element_shape=[None, None]
-    )
-    _, parts = tf.while_loop(
-        lambda start, _: start < height, some_rows, (0, parts), parallel_iterations=1
-    )
+    parts = tf.TensorArray(tf.int32, -(-height // step), infer_shape=False, element_shape=[None, None])
+    _, parts = tf.while_loop(lambda start, _: start < height, some_rows, (0, parts), parallel_iterations=1)
     return parts.concat()

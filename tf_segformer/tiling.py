@@ -55,9 +55,7 @@ class Tiles(NamedTuple):
     offset: tf.Tensor
 
 
-def place(
-    logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
-) -> tuple[tf.Tensor, Axis, Axis]:
+def place(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tuple[tf.Tensor, Axis, Axis]:
     """Check the logits [h, w, K] and the size of a photograph; return them and its two axes.
 
     An empty photograph is given one pixel, which `trim` takes away again.
