@@ -22,13 +22,13 @@ def faint(reference: Reference, pixels: np.ndarray, every: int) -> list[examine.
     return [each for each in measured if each.moved < TEN_GATES]
 
 
-def test_a_sample_of_b0s_tensors_moves_the_logits(reference_b0: Reference, pixels: np.ndarray):
-    assert faint(reference_b0, pixels, every=9) == []  # coprime with the 16 tensors of a block
+def test_every_tensor_of_b0_moves_the_logits(reference_b0: Reference, pixels: np.ndarray):
+    assert faint(reference_b0, pixels, every=1) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("variant", "every"), [("b0", 1), ("b4", 9), ("b5", 11)])
-def test_every_tensor_moves_the_logits(variant: str, every: int, photo: Path, tmp_path: Path):
+def test_larger_variants_and_images_too(variant: str, every: int, photo: Path, tmp_path: Path):
     reference = Reference.from_pretrained(write_seeded_checkpoint(tmp_path, variant))
     assert faint(reference, reference.preprocess(photo, size=(128, 128)), every) == []
 
