@@ -1,7 +1,7 @@
 """Image file bytes to RGB pixels in plain TensorFlow ops, equal to Pillow's bit for bit.
 
 The reference is `Image.open(file).convert("RGB")`. Where TensorFlow's own decoder gives something
-else, the file is read or rewritten here (`bmp`, `gif`, `webp`, 16-bit gray PNG).
+else, the file is read or rewritten first: `bmp`, `gif`, `jpeg`, `webp` and 16-bit gray PNG.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from tf_segformer import exif
 from tf_segformer.bmp import bmp_size, decode_bmp
 from tf_segformer.file_bytes import file_bytes, has_bytes, unsigned
 from tf_segformer.gif import decode_gif, gif_size
+from tf_segformer.jpeg import decode_jpeg, jpeg_size
 from tf_segformer.webp import decode_webp, webp_size
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
@@ -57,10 +58,6 @@ def image_size(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         tf.errors.InvalidArgumentError: the head is damaged or truncated, or the format unknown.
     """
 
-    def jpeg() -> tuple[tf.Tensor, tf.Tensor]:
-        shape = tf.cast(tf.image.extract_jpeg_shape(file), tf.int64)
-        return shape[0], shape[1]
-
     def png() -> tuple[tf.Tensor, tf.Tensor]:
         data = file_bytes(tf.strings.substr(file, 0, 24))
         return unsigned(data, 20, 4, "big"), unsigned(data, 16, 4, "big")
@@ -68,7 +65,7 @@ def image_size(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return _by_format(
         file,
         {
-            "JPEG": jpeg,
+            "JPEG": lambda: jpeg_size(file),
             "PNG": png,
             "GIF": lambda: gif_size(file_bytes(file)),
             "BMP": lambda: bmp_size(file_bytes(file)),
@@ -104,7 +101,7 @@ def decode_image(
         return exif.apply_orientation(pixels, orientation(file_bytes(file)))
 
     decoders = {
-        "JPEG": lambda: oriented(_decode_jpeg(file), exif.jpeg_orientation),
+        "JPEG": lambda: oriented(decode_jpeg(file), exif.jpeg_orientation),
         "PNG": lambda: oriented(_decode_png(file), exif.png_orientation),
         "GIF": lambda: decode_gif(file),
         "BMP": lambda: decode_bmp(file),
@@ -122,11 +119,6 @@ def _by_format(file: tf.Tensor, branches: dict[str, Callable[[], Any]]) -> Any:
     with tf.control_dependencies([tf.debugging.Assert(known, [message])]):
         index = tf.identity(format_)
     return tf.switch_case(index, {FORMATS.index(name): call for name, call in branches.items()})
-
-
-def _decode_jpeg(file: tf.Tensor) -> tf.Tensor:
-    # The default DCT differs from libjpeg's by up to 18 levels on two thirds of the pixels.
-    return tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _decode_png(file: tf.Tensor) -> tf.Tensor:
