@@ -38,31 +38,13 @@ def label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
         ValueError: If the logits are known not to have three axes.
         tf.errors.InvalidArgumentError: If an axis of the logits is empty, or a size is negative.
     """
-    logits = tf.convert_to_tensor(logits)
-    if logits.shape.rank not in (None, 3):
-        raise ValueError(
-            f"The logits have the shape {logits.shape}; expected [h, w, classes] of one image. "
-            "For a batch, map this function over it with tf.map_fn."
-        )
-    if logits.dtype != tf.float64:
-        logits = tf.cast(logits, tf.float32)
-    height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
-    with tf.control_dependencies(
-        [
-            tf.debugging.assert_positive(tf.shape(logits), "The logits are empty."),
-            tf.debugging.assert_non_negative([height, width], "The size is negative."),
-        ]
-    ):
-        rows = tiling.pixel_axis(tf.shape(logits)[0], tf.maximum(height, 1), logits.dtype)
-        columns = tiling.pixel_axis(tf.shape(logits)[1], tf.maximum(width, 1), logits.dtype)
+    logits, rows, columns = tiling.place(logits, height, width)
     labels = tf.cond(
         tf.reduce_all(tf.math.is_finite(logits)),
         lambda: _by_tiles(logits, tiling.cut(rows), tiling.cut(columns)),
         lambda: _by_rows(logits, rows, columns),
     )
-    labels = labels[:height, :width]  # drops the pixel that an empty map was given above
-    labels.set_shape([tf.get_static_value(height), tf.get_static_value(width)])
-    return labels
+    return tiling.trim(labels, height, width)
 
 
 def _by_tiles(logits: tf.Tensor, rows: tiling.Tiles, columns: tiling.Tiles) -> tf.Tensor:

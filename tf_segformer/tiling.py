@@ -55,6 +55,45 @@ class Tiles(NamedTuple):
     offset: tf.Tensor
 
 
+def place(
+    logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tuple[tf.Tensor, Axis, Axis]:
+    """Check the logits [h, w, K] and the size of a photograph; return them and its two axes.
+
+    An empty photograph is given one pixel, which `trim` takes away again.
+
+    Raises:
+        ValueError: If the logits are known not to have three axes.
+        tf.errors.InvalidArgumentError: If an axis of the logits is empty, or a size is negative.
+    """
+    logits = tf.convert_to_tensor(logits)
+    if logits.shape.rank not in (None, 3):
+        raise ValueError(
+            f"The logits have the shape {logits.shape}; expected [h, w, classes] of one image. "
+            "For a batch, map this function over it with tf.map_fn."
+        )
+    if logits.dtype != tf.float64:
+        logits = tf.cast(logits, tf.float32)
+    height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
+    checks = [
+        tf.debugging.assert_positive(tf.shape(logits), "The logits are empty."),
+        tf.debugging.assert_non_negative([height, width], "The size is negative."),
+    ]
+    with tf.control_dependencies(checks):
+        h, w = tf.unstack(tf.shape(logits)[:2])
+        rows = pixel_axis(h, tf.maximum(height, 1), logits.dtype)
+        columns = pixel_axis(w, tf.maximum(width, 1), logits.dtype)
+    return logits, rows, columns
+
+
+def trim(picture: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    """Take away the pixel that `place` gave an empty picture [H, W], and set the static shape."""
+    height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
+    picture = picture[:height, :width]
+    picture.set_shape([tf.get_static_value(height), tf.get_static_value(width)])
+    return picture
+
+
 def pixel_axis(source: tf.Tensor, target: tf.Tensor, dtype: tf.DType) -> Axis:
     """Return PyTorch's interpolation along an axis, in the order of operations of its CPU kernel.
 
@@ -110,7 +149,7 @@ def reduce_contenders(
     rows: Tiles,
     columns: Tiles,
     tiles: tf.Tensor,
-    slack: float,
+    slack: float | tf.Tensor,
     reduction: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     dtype: tf.DType,
 ) -> tf.Tensor:
