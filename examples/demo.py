@@ -67,7 +67,7 @@ def main() -> int:
     print(f"\n{verdict.get(code, 'The comparison could not be made.')} ({seconds:.0f} s in all)\n")
     if options.model is None:
         print(
-            "The weights are seeded, not trained: the labels mean nothing; the parity is exact all the same.\n"
+            "The weights are seeded, not trained: labels mean nothing; the parity is exact all the same.\n"
             "With network: make demo MODEL=nvidia/segformer-b4-finetuned-ade-512-512\n"
         )
     print(f"  served model    {version}/  (what TensorFlow Serving loads)")

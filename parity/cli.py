@@ -6,29 +6,25 @@ comparison could not be made.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from parity.circumstances import library_versions, machine
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.images import write_test_image
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
-from parity.report import print_run, report_dict, write_json
+from parity.report import faults_table, print_run, report_dict, write_json
 from parity.results import ResultError, load_result
-from parity.runners import RUNNERS, HarnessError, Request, library_versions, machine
+from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
+from parity.terminal import Progress, console, workplace
 from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
 
 EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
@@ -54,9 +50,7 @@ Dtype = Annotated[str, typer.Option(help="float32, float64 or both.")]
 Levels = Annotated[
     str | None, typer.Option(help=f"Comma-separated levels; all by default: {', '.join(LEVELS)}.")
 ]
-Work = Annotated[
-    Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")
-]
+Work = Annotated[Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")]
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
 ]
@@ -90,7 +84,7 @@ def run_command(
     run: Run | None = None
     error: str | None = "interrupted"
     try:
-        with _workplace(model, image, work) as (folder, picture):
+        with workplace(model, image, work) as (folder, picture):
             settings = Settings(
                 dtypes=lanes,
                 levels=chosen,
@@ -99,9 +93,7 @@ def run_command(
                 keep=work is not None,
             )
             say = Progress()
-            run = run_parity(
-                model, picture, folder, settings, size=size, saved_model=saved_model, say=say
-            )
+            run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
         error = None
     except (HarnessError, ToleranceError, ResultError) as problem:
         error = str(problem)
@@ -118,9 +110,9 @@ def run_command(
                 report,
                 report_dict(model=model, image=name, run=run, exit_code=code, error=error),
             )
-    print_run(run, _console(), all_taps=all_taps)
+    print_run(run, console(), all_taps=all_taps)
     if report is not None:
-        _console().print(f"report: {report}", highlight=False)
+        console().print(f"report: {report}", highlight=False)
     return code
 
 
@@ -134,9 +126,9 @@ def localize_command(
 ) -> int:
     """Name the first tap that differs, in the order of the forward pass."""
     settings = Settings(dtypes=_lanes(dtype), levels=("taps",), isolate=not in_process)
-    with _workplace(model, image, None) as (folder, picture):
+    with workplace(model, image, None) as (folder, picture):
         run = run_parity(model, picture, folder, settings, size=size, say=Progress())
-    _console().print(run.first_difference, highlight=False, markup=False)
+    console().print(run.first_difference, highlight=False, markup=False)
     return _code(run)
 
 
@@ -152,7 +144,7 @@ def calibrate_command(
     """Freeze the noise floor of every tap of the float32 reference into a file."""
     if not reason.strip():
         raise typer.BadParameter("--reason is empty: say why the file is (re)made")
-    with _workplace(model, image, None) as (folder, picture):
+    with workplace(model, image, None) as (folder, picture):
         floors, manifest = calibrate(
             model, picture, folder, size=size, isolate=not in_process, say=Progress()
         )
@@ -163,7 +155,7 @@ def calibrate_command(
         machine={**machine(), **library_versions(), "checkpoint": manifest.checkpoint},
         reason=reason,
     )
-    _console().print(f"{len(floors.taps)} noise floors: {output}", highlight=False)
+    console().print(f"{len(floors.taps)} noise floors: {output}", highlight=False)
     return EQUAL
 
 
@@ -215,7 +207,7 @@ def compare_command(
     chosen = _levels(levels) or LANE_LEVELS[left.manifest.dtype]
     lane = compare_lane(left, right, levels=chosen, floors=floors)
     run = Run((lane,), (left.manifest, right.manifest), floors.source if floors else "")
-    print_run(run, _console(), all_taps=all_taps)
+    print_run(run, console(), all_taps=all_taps)
     if report is not None:
         name = left.manifest.checkpoint
         write_json(report, report_dict(model=name, image="", run=run, exit_code=_code(run)))
@@ -241,9 +233,7 @@ def table_command(
         work = Path(temporary)
         picture = image or write_test_image(work / "test-picture.png")
         progress = Progress()
-        for case, run in run_cases(
-            wanted, picture, work, isolate=not in_process, seed=seed, say=progress
-        ):
+        for case, run in run_cases(wanted, picture, work, isolate=not in_process, seed=seed, say=progress):
             verdict = "equal" if run.equal else f"DIFFERENT: {run.first_difference}"
             peak = max(each.peak_memory_bytes for each in run.manifests) / 2**30
             progress(f"{case.variant} at {case.size}: {verdict}; at most {peak:.1f} GiB a process")
@@ -256,34 +246,22 @@ def table_command(
 def faults_command() -> int:
     """Plant known mistakes into a tiny model and show where each is caught."""
     progress = Progress()
-    table = Table("planted fault", "lane", title="Planted faults")
-    table.add_column("first failing tap", overflow="fold")
-    for heading in ("error", "gate", "error/gate", "logits error/scale"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
-    escaped = set()
+    outcomes = []
     with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
         progress("loading both frameworks and a tiny seeded checkpoint")
-        folder = write_tiny_checkpoint(Path(temporary) / "checkpoint")
-        for outcome in run_faults(folder):
+        for outcome in run_faults(write_tiny_checkpoint(Path(temporary) / "checkpoint")):
             progress(f"planted: {outcome.fault.name}, {outcome.dtype}")
-            # Either lane may catch it; naming a wrong place is never right.
-            wrong = outcome.tap not in ("", outcome.fault.tap)
-            if wrong or (outcome.dtype == "float64" and not outcome.caught):
-                escaped.add(outcome.fault.name)
-            table.add_row(
-                escape(outcome.fault.name),
-                outcome.dtype,
-                outcome.tap or "-",
-                f"{outcome.error:.2e}" if outcome.tap else "-",
-                f"{outcome.gate:.1e}" if outcome.tap else "-",
-                f"{outcome.ratio:.3g}" if outcome.tap else "-",
-                f"{outcome.logits_error_over_scale:.1e}",
-                "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.tap else "-",
-            )
-    _console().print(table)
-    planted = len(FAULTS)
-    _console().print(f"{planted - len(escaped)} of {planted} caught by name, by {MARGIN:g} × the gate")
+            outcomes.append(outcome)
+    console().print(faults_table(outcomes))
+    # The float64 lane must catch it; naming a wrong place is never right, in no lane.
+    escaped = {
+        outcome.fault.name
+        for outcome in outcomes
+        if not outcome.caught
+        if outcome.dtype == "float64" or outcome.tap not in ("", outcome.fault.tap)
+    }
+    caught = len(FAULTS) - len(escaped)
+    console().print(f"{caught} of {len(FAULTS)} caught by name, by at least {MARGIN:g} × the gate")
     return EQUAL if not escaped else DIFFERENT
 
 
@@ -309,41 +287,6 @@ def app(arguments: list[str] | None = None) -> int:
         print(f"parity: {type(error).__name__}: {error}", file=sys.stderr)
         return HARNESS
     return code if code in (EQUAL, DIFFERENT, USAGE, HARNESS) else HARNESS
-
-
-class Progress:
-    """Prints each step with the time since the start, to stderr: tables stay pipeable."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __call__(self, text: str) -> None:
-        """Say what is being done now."""
-        elapsed = time.perf_counter() - self._start
-        print(f"[{elapsed:6.1f} s] {text}", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _workplace(
-    model: str, image: Path | None, work: Path | None
-) -> Iterator[tuple[Path, Path]]:
-    """A folder for results and the image to use, the test picture if none was given."""
-    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") != 1
-    if looks_like_path and not Path(model).is_dir():
-        raise HarnessError(
-            f"there is no checkpoint folder {model}: give a folder with config.json and weights, or "
-            "a hub id such as nvidia/segformer-b0-finetuned-ade-512-512"
-        )
-    with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
-        folder = Path(temporary) if work is None else work
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder, image or write_test_image(Path(temporary) / "test-picture.png")
-
-
-def _console() -> Console:
-    console = Console()
-    # Piped output has no width of its own; the table needs one that does not cut names.
-    return console if console.is_terminal else Console(width=170)
 
 
 def _code(run: Run | None) -> int:

@@ -159,14 +159,10 @@ def compare_lane(
             rows.append(_label_row(level, reference, candidate, logits))
     if not rows:
         rows.append(Row("none", "nothing", False, "nothing was compared: no level was required"))
-    return Lane(
-        dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows)
-    )
+    return Lane(dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows))
 
 
-def measure_noise(
-    float32: Result, float64: Result, *, source: str = "this run"
-) -> NoiseFloors:
+def measure_noise(float32: Result, float64: Result, *, source: str = "this run") -> NoiseFloors:
     """The noise floor of every tap: the reference in float32 against itself in float64.
 
     Args:
@@ -189,9 +185,7 @@ def measure_noise(
         if not errors.finite:
             raise ToleranceError(f"no noise floor: the reference's tap {name} is not finite")
         taps[name] = errors.max_abs
-    return NoiseFloors(
-        taps, source, float32.manifest.input_sha256, float32.manifest.checkpoint_sha256
-    )
+    return NoiseFloors(taps, source, float32.manifest.input_sha256, float32.manifest.checkpoint_sha256)
 
 
 def _tap_rows(
@@ -217,12 +211,8 @@ def _tap_rows(
         yield Row("taps", name, False, f"extra tap: only the {side} has it, nobody asked for it")
 
 
-def _array_row(
-    level: str, name: str, reference: Result, candidate: Result, multiple: float
-) -> Row:
-    lacking = [
-        result.manifest.runner for result in (reference, candidate) if name not in result.arrays
-    ]
+def _array_row(level: str, name: str, reference: Result, candidate: Result, multiple: float) -> Row:
+    lacking = [result.manifest.runner for result in (reference, candidate) if name not in result.arrays]
     if lacking:
         return Row(level, name, False, f"{name} missing from {' and '.join(lacking)}")
     return _judge(level, name, reference.arrays[name], candidate.arrays[name], multiple, None)
@@ -261,9 +251,7 @@ def _judge(
 
 def _label_row(level: str, reference: Result, candidate: Result, logits: Row) -> Row:
     """Compare label maps; ties are judged by the measured error of the logits."""
-    lacking = [
-        result.manifest.runner for result in (reference, candidate) if level not in result.arrays
-    ]
+    lacking = [result.manifest.runner for result in (reference, candidate) if level not in result.arrays]
     if "logits" not in reference.arrays:
         lacking.append(f"{reference.manifest.runner} (logits, to tell ties)")
     if lacking:

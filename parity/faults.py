@@ -7,9 +7,7 @@ one that the mistake belongs to, with an error of at least ten times the gate.
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,14 @@ import numpy as np
 
 from parity.compare import Lane, compare_lane, measure_noise
 from parity.localize import first_failing_tap
+from parity.planting import (
+    Plant,
+    change_weights,
+    layer_norm_epsilon,
+    reversed_concatenation,
+    swap_weights,
+    tanh_gelu,
+)
 from parity.results import TAP_PREFIX, Manifest, Result
 from parity.taps import expected_taps
 from parity.tolerances import NoiseFloors
@@ -25,7 +31,7 @@ from parity.tolerances import NoiseFloors
 # A caught fault must stand out: error ≥ MARGIN × gate.
 MARGIN = 10.0
 # The smallest network with all parts: four stages, sequence reductions, one and several heads.
-TINY = {
+TINY: dict[str, Any] = {
     "hidden_sizes": [8, 16, 24, 32],
     "depths": [1, 1, 1, 1],
     "num_attention_heads": [1, 2, 3, 4],
@@ -33,8 +39,6 @@ TINY = {
 }
 TINY_LABELS = 11
 TINY_SIZE = 64
-
-Plant = Callable[[Any], contextlib.AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,13 @@ class Bench:
             outputs = reference.forward(pixels, with_taps=True, with_attentions=False)
             arrays = {TAP_PREFIX + name: value for name, value in outputs.taps.items()}
             arrays["logits"] = np.moveaxis(outputs.logits, 1, -1)
-            manifest = Manifest(
-                "torch_ref", dtype, expected_taps=tuple(expected_taps(reference.config))
-            )
+            manifest = Manifest("torch_ref", dtype, expected_taps=tuple(expected_taps(reference.config)))
             self.references[dtype] = Result(manifest, arrays)
             self.models[dtype] = TFSegformerForSemanticSegmentation.from_pretrained(
                 str(folder), dtype=dtype, data_format="channels_last"
             )
         self._pixels = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
-        self.floors: NoiseFloors = measure_noise(
-            self.references["float32"], self.references["float64"]
-        )
+        self.floors: NoiseFloors = measure_noise(self.references["float32"], self.references["float64"])
 
     def lane(self, dtype: str) -> Lane:
         """Run the Keras model as it is now, eagerly, and compare taps and logits."""
@@ -130,9 +130,7 @@ class Bench:
             logits = model(self._pixels.astype(dtype)).logits.numpy()
         arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()}
         candidate = Result(Manifest("tf_segformer", dtype), arrays | {"logits": logits})
-        return compare_lane(
-            self.references[dtype], candidate, levels=("taps", "logits"), floors=self.floors
-        )
+        return compare_lane(self.references[dtype], candidate, levels=("taps", "logits"), floors=self.floors)
 
     def outcome(self, fault: Fault, dtype: str) -> Outcome:
         """Plant one fault, look at it through one lane, and take it out again."""
@@ -153,105 +151,6 @@ def write_tiny_checkpoint(folder: Path) -> Path:
     from torch_ref import write_seeded_checkpoint
 
     return write_seeded_checkpoint(folder, "b0", num_labels=TINY_LABELS, **TINY)
-
-
-def weights(model: Any, path: str) -> Any:
-    """The one variable of a Keras model whose path ends in `path`."""
-    found = [each for each in model.variables if each.path.endswith(path)]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} variables end in {path!r}, expected one")
-    return found[0]
-
-
-def change_weights(path: str, change: Callable[[np.ndarray], np.ndarray]) -> Plant:
-    """A fault in one variable: `change` maps its right value to the wrong one."""
-
-    @contextlib.contextmanager
-    def plant(model: Any) -> Iterator[None]:
-        variable = weights(model, path)
-        right = variable.numpy()
-        variable.assign(change(right))
-        try:
-            yield
-        finally:
-            variable.assign(right)
-
-    return plant
-
-
-def swap_weights(first: str, second: str) -> Plant:
-    """Two layers got each other's weights."""
-
-    @contextlib.contextmanager
-    def plant(model: Any) -> Iterator[None]:
-        pairs = [
-            (weights(model, f"{first}/{part}"), weights(model, f"{second}/{part}"))
-            for part in ("kernel", "bias")
-        ]
-        for left, right in pairs:
-            _exchange(left, right)
-        try:
-            yield
-        finally:
-            for left, right in pairs:
-                _exchange(left, right)
-
-    return plant
-
-
-@contextlib.contextmanager
-def layer_norm_epsilon(model: Any) -> Iterator[None]:
-    """Every LayerNorm uses the config's `layer_norm_eps`, 1e-6, which the reference never reads."""
-    import keras
-
-    norms = [
-        layer
-        for layer in model._flatten_layers()  # Keras has no public way to reach nested layers
-        if isinstance(layer, keras.layers.LayerNormalization)
-    ]
-    before = [norm.epsilon for norm in norms]
-    for norm in norms:
-        norm.epsilon = 1e-6
-    try:
-        yield
-    finally:
-        for norm, epsilon in zip(norms, before, strict=True):
-            norm.epsilon = epsilon
-
-
-@contextlib.contextmanager
-def tanh_gelu(model: Any) -> Iterator[None]:
-    """The tanh approximation of GELU instead of the exact one."""
-    from tf_segformer import numerics
-
-    exact = numerics.ACTIVATIONS["gelu"]
-    numerics.ACTIVATIONS["gelu"] = numerics.ACTIVATIONS["gelu_pytorch_tanh"]
-    try:
-        yield
-    finally:
-        numerics.ACTIVATIONS["gelu"] = exact
-
-
-@contextlib.contextmanager
-def reversed_concatenation(model: Any) -> Iterator[None]:
-    """The decode head concatenates stage 1 first."""
-    module: Any = inspect.getmodule(type(model.decode_head))
-
-    class Reversing:
-        """TensorFlow, but for the order of a concatenation."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(tensorflow, name)
-
-        def concat(self, values: list[Any], axis: int) -> Any:
-            return tensorflow.concat(values[::-1], axis=axis)
-
-    tensorflow = module.tf
-    module.tf = Reversing()
-    try:
-        yield
-    finally:
-        module.tf = tensorflow
 
 
 _BLOCK = "segformer.encoder.block.0.0"
@@ -278,9 +177,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_ATTENTION}.query",
         swap_weights("block.0.0/attention/self/query", "block.0.0/attention/self/key"),
     ),
-    Fault(
-        "decode head's concatenation reversed", "decode_head.concatenated", reversed_concatenation
-    ),
+    Fault("decode head's concatenation reversed", "decode_head.concatenated", reversed_concatenation),
     Fault(
         "LayerNorm epsilon 1e-6",
         "segformer.encoder.patch_embeddings.0.layer_norm",
@@ -312,9 +209,3 @@ def run_faults(folder: Path, faults: tuple[Fault, ...] = FAULTS) -> Iterator[Out
     for fault in faults:
         for dtype in ("float64", "float32"):
             yield bench.outcome(fault, dtype)
-
-
-def _exchange(left: Any, right: Any) -> None:
-    value = left.numpy()
-    left.assign(right.numpy())
-    right.assign(value)

@@ -39,6 +39,7 @@ def localize(lanes: Sequence[Lane]) -> str:
             f"{start}, off by {row.errors.max_abs:.3g} at {list(row.errors.worst_index)}, "
             f"{row.ratio:.3g} × its gate; the {before} taps before it pass."
         )
-    if all(lane.equal for lane in lanes):
+    failing = [f"{row.name} ({lane.dtype})" for lane in lanes for row in lane.failures]
+    if not failing:
         return "Every tap passes."
-    return "Every tap passes: the difference lies before or after the network."
+    return f"Every tap passes; what fails is {', '.join(dict.fromkeys(failing))}."

@@ -17,6 +17,8 @@ from parity.results import Manifest, Result, load_result
 from parity.runners import HarnessError, Request, Say
 from parity.tolerances import NoiseFloors
 
+SAVED_MODEL_LEVELS = ("logits", "labels/original_size")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -85,7 +87,7 @@ def run_parity(
         work: folder for the recorded results.
         settings: lanes, levels, tolerances.
         size: height and width of the preprocessed image; None for the checkpoint's own.
-        saved_model: an export to compare too, float32, by the levels that it can give.
+        saved_model: an export to compare too, in float32, by SAVED_MODEL_LEVELS.
         say: told about each step.
 
     Raises:
@@ -111,17 +113,13 @@ def run_parity(
         levels = settings.levels_of(dtype) if dtype in settings.dtypes else ("taps",)
         references[dtype] = work / f"reference-{dtype}"
         request = replace(base, dtype=dtype, levels=levels)
-        result = record(
-            "torch_ref", request, references[dtype], isolate=settings.isolate, say=say
-        )
+        result = record("torch_ref", request, references[dtype], isolate=settings.isolate, say=say)
         manifests.append(result.manifest)
 
     floors = settings.floors
     if measures:
         say("measuring the noise floor of every tap")
-        floors = measure_noise(
-            load_result(references["float32"]), load_result(references["float64"])
-        )
+        floors = measure_noise(load_result(references["float32"]), load_result(references["float64"]))
     elif needs_floors and floors is not None:
         _require_floors_fit(floors, load_result(references["float32"]).manifest)
     if needs_floors and floors is not None:
@@ -146,9 +144,7 @@ def run_parity(
         if not settings.keep:
             shutil.rmtree(output)
         if dtype == "float32" and saved_model is not None:
-            lane, manifest = _saved_model_lane(
-                base, saved_model, references[dtype], work, settings, say
-            )
+            lane, manifest = _saved_model_lane(base, saved_model, references[dtype], work, settings, say)
             lanes.append(lane)
             manifests.append(manifest)
         if not settings.keep:
@@ -156,8 +152,9 @@ def run_parity(
     return Run(tuple(lanes), tuple(manifests), noise_source)
 
 
-def calibrate(model: str, image: Path, work: Path, *, size: int | None, isolate: bool = True,
-              say: Say) -> tuple[NoiseFloors, Manifest]:
+def calibrate(
+    model: str, image: Path, work: Path, *, size: int | None, isolate: bool = True, say: Say
+) -> tuple[NoiseFloors, Manifest]:
     """Measure the noise floors of a checkpoint at one size with the reference alone.
 
     Returns:
@@ -200,13 +197,11 @@ def _saved_model_lane(
     settings: Settings,
     say: Say,
 ) -> tuple[Lane, Manifest]:
-    """Compare an export by the one level that every export has: its label maps."""
-    levels = ("labels/original_size",)
+    """Compare an export, which has no taps: by its logits and by what it answers to image bytes."""
+    levels = tuple(level for level in SAVED_MODEL_LEVELS if level in settings.levels_of("float32"))
     request = replace(base, levels=levels, saved_model=saved_model)
     output = work / "saved-model"
-    result = record(
-        "saved_model", request, output, given=reference, isolate=settings.isolate, say=say
-    )
+    result = record("saved_model", request, output, given=reference, isolate=settings.isolate, say=say)
     say("comparing the SavedModel")
     lane = compare_lane(load_result(reference), result, levels=levels)
     if not settings.keep:
@@ -223,4 +218,3 @@ def _require_floors_fit(floors: NoiseFloors, manifest: Manifest) -> None:
                 f"{'image or size' if what == 'input_sha256' else 'checkpoint'} ({what} differs): "
                 "calibrate anew, or leave the file out to measure them in this run"
             )
-

@@ -82,9 +82,7 @@ def record(
     return result
 
 
-def record_command(
-    runner: str, request: Request, output: Path, given: Path | None
-) -> list[str]:
+def record_command(runner: str, request: Request, output: Path, given: Path | None) -> list[str]:
     """The ``parity record`` command line of a request."""
     command = [sys.executable, "-m", "parity", "record", request.model]
     command += ["--runner", runner, "--image", str(request.image), "--dtype", request.dtype]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from parity.compare import Lane, Row
+from parity.faults import Outcome
 from parity.pipeline import Run
 from parity.results import Manifest, plain
 from parity.tolerances import FLOAT64_MULTIPLE, LOGITS_FLOAT32_MULTIPLE, TAP_NOISE_MULTIPLE
@@ -104,9 +106,7 @@ def print_run(run: Run, console: Console, *, all_taps: bool = False) -> None:
 
 def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     """Print the table of one lane."""
-    table = Table(
-        title=f"{lane.dtype}: {lane.candidate} against {lane.reference}", title_justify="left"
-    )
+    table = Table(title=f"{lane.dtype}: {lane.candidate} against {lane.reference}", title_justify="left")
     table.add_column("tensor", overflow="fold")
     for heading in ("max error", "mean", "scale", "error/scale", "required", "gate", "agreement"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -123,6 +123,27 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     for row in shown:
         if not row.passed:
             console.print(f"[red]✗[/] {escape(row.name)}: {escape(_failure(row))}", highlight=False)
+
+
+def faults_table(outcomes: Iterable[Outcome]) -> Table:
+    """One line per planted fault and lane: where it was seen first, and how clearly."""
+    table = Table("planted fault", "lane", title="Planted faults", title_justify="left")
+    table.add_column("first failing tap", overflow="fold")
+    for heading in ("error", "gate", "error/gate", "logits error/scale"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for outcome in outcomes:
+        seen = (f"{outcome.error:.2e}", f"{outcome.gate:.1e}", f"{outcome.ratio:.3g}")
+        mark = "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.tap else "-"
+        table.add_row(
+            escape(outcome.fault.name),
+            outcome.dtype,
+            outcome.tap or "-",
+            *(seen if outcome.tap else ("-", "-", "-")),
+            f"{outcome.logits_error_over_scale:.1e}",
+            mark,
+        )
+    return table
 
 
 def _shown(lane: Lane, all_taps: bool) -> list[Row]:
@@ -166,8 +187,8 @@ def _failure(row: Row) -> str:
             f"worst at {list(errors.worst_index)}: reference {errors.worst_reference!r}, "
             f"candidate {errors.worst_candidate!r}"
         )
-    if row.labels is not None and row.labels.worst_index is not None:
-        labels = row.labels
+    labels = row.labels
+    if labels is not None and labels.worst_index is not None:
         parts.append(
             f"worst at {list(labels.worst_index)}: reference {labels.worst_reference}, candidate "
             f"{labels.worst_candidate}, preferred by {labels.worst_margin:.3g}"
@@ -215,9 +236,7 @@ def _row(row: Row) -> dict[str, Any]:
     if row.gate is not None:
         content["gate"] = asdict(row.gate) | {
             "limit": row.gate.limit,
-            "required_multiple": (
-                row.gate.required(row.errors.max_abs) if row.errors is not None else None
-            ),
+            "required_multiple": (row.gate.required(row.errors.max_abs) if row.errors is not None else None),
         }
     if row.labels is not None:
         content["labels"] = asdict(row.labels) | {

@@ -7,19 +7,16 @@ error, not a skipped check.
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import sys
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from parity.circumstances import library_versions, machine, peak_memory_bytes
 from parity.compare import LANE_LEVELS
 from parity.results import (
     TAP_PREFIX,
@@ -75,9 +72,7 @@ def run_reference(request: Request, output: Path, given: Result | None, say: Say
     pixels, size = _reference_pixels(reference, request)
     say(f"reference forward pass, {request.dtype}")
     started = time.perf_counter()
-    outputs = reference.forward(
-        pixels, with_taps="taps" in request.levels, with_attentions=False
-    )
+    outputs = reference.forward(pixels, with_taps="taps" in request.levels, with_attentions=False)
     seconds = time.perf_counter() - started
     arrays = {"pixels": _channels_last(pixels)}
     if "taps" in request.levels:
@@ -157,35 +152,61 @@ def run_keras(request: Request, output: Path, given: Result | None, say: Say) ->
     return save_result(output, manifest, arrays)
 
 
+def run_saved_model(request: Request, output: Path, given: Result | None, say: Say) -> Result:
+    """Run an export as TensorFlow Serving does: in a TF1 Session, without eager mode.
+
+    Its logits are computed from the reference's pixels; its label map comes from the image file's
+    bytes, decoded and prepared inside the graph.
+
+    Args:
+        request: what to compute; `saved_model` is the version directory.
+        output: folder for the result.
+        given: the reference's result.
+        say: told about each step.
+
+    Raises:
+        HarnessError: the export has no signature for a required level.
+    """
+    given = _need(given)
+    if request.saved_model is None:
+        raise HarnessError("the saved_model runner needs --saved-model, a version directory")
+    say("loading the SavedModel in a Session")
+    from serving.session_check import ServedModel
+
+    wanted = {"logits": "logits", "labels/original_size": "serving_default"}
+    with ServedModel(request.saved_model) as served:
+        for level in request.levels:
+            if wanted.get(level) not in served.signatures:
+                raise HarnessError(
+                    f"the export {request.saved_model} cannot give {level}; its signatures are "
+                    f"{', '.join(sorted(served.signatures))}: leave the level out with --levels"
+                )
+        pixels = given.arrays["pixels"]
+        arrays: dict[str, Any] = {}
+        started = time.perf_counter()
+        if "logits" in request.levels:
+            say("SavedModel: logits of the reference's pixels")
+            (arrays["logits"],) = served.run("logits", {"pixel_values": pixels}).values()
+        if "labels/original_size" in request.levels:
+            say("SavedModel: image bytes to label map")
+            images = np.array([request.image.read_bytes()], dtype=object)
+            answer = served.run("serving_default", {"image_bytes": images})
+            arrays["labels/original_size"] = _decode_mask(answer["mask_png_bytes"][0])[None]
+        seconds = time.perf_counter() - started
+    size = given.manifest.image_size
+    manifest = replace(
+        _manifest("saved_model", request, seconds, pixels, size),
+        checkpoint="/".join(request.saved_model.resolve().parts[-2:]),
+        checkpoint_sha256="",
+    )
+    return save_result(output, manifest, arrays)
+
+
 RUNNERS: dict[str, Callable[[Request, Path, Result | None, Say], Result]] = {
     "torch_ref": run_reference,
     "tf_segformer": run_keras,
+    "saved_model": run_saved_model,
 }
-
-
-def machine() -> dict[str, str]:
-    """Platform, processor and number of cores; no names of hosts or users."""
-    processor = platform.processor() or platform.machine()
-    if (cpuinfo := Path("/proc/cpuinfo")).exists():
-        lines = cpuinfo.read_text(encoding="utf-8").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else processor
-    return {
-        "platform": platform.platform(),
-        "processor": processor,
-        "cores": str(os.cpu_count()),
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of what decides about numbers, where installed."""
-    versions = {"python": platform.python_version()}
-    for name in ("numpy", "pillow", "torch", "transformers", "tensorflow", "keras"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _need(given: Result | None) -> Result:
@@ -225,10 +246,17 @@ def _keras_pixels(request: Request) -> np.ndarray:
     return pixels_of(tf.constant(request.image.read_bytes())).numpy()[None]
 
 
+def _decode_mask(png: bytes) -> np.ndarray:
+    """A label map PNG (8 or 16 bits) as int32 (H, W)."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image).astype(np.int32)
+
+
 def _manifest(
     runner: str, request: Request, seconds: float, pixels: np.ndarray, size: tuple[int, int]
 ) -> Manifest:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Manifest(
         runner=runner,
         dtype=request.dtype,
@@ -240,8 +268,7 @@ def _manifest(
         versions=library_versions(),
         machine=machine(),
         seconds=round(seconds, 4),
-        # Linux counts in KiB, macOS in bytes.
-        peak_memory_bytes=peak if sys.platform == "darwin" else peak * 1024,
+        peak_memory_bytes=peak_memory_bytes(),
     )
 
 

@@ -74,9 +74,7 @@ def array_errors(reference: np.ndarray, candidate: np.ndarray) -> ArrayErrors:
         ValueError: the arrays are empty: comparing nothing proves nothing.
     """
     if reference.shape != candidate.shape:
-        raise ShapesDifferError(
-            f"shapes differ: reference {reference.shape}, candidate {candidate.shape}"
-        )
+        raise ShapesDifferError(f"shapes differ: reference {reference.shape}, candidate {candidate.shape}")
     if reference.size == 0:
         raise ValueError(f"nothing to compare: both arrays are empty (shape {reference.shape})")
 

@@ -15,9 +15,17 @@ from typing import Protocol
 class SegformerLike(Protocol):
     """The config fields that decide which taps exist."""
 
-    num_encoder_blocks: int
-    depths: Sequence[int]
-    sr_ratios: Sequence[int]
+    @property
+    def num_encoder_blocks(self) -> int:
+        """Number of stages."""
+
+    @property
+    def depths(self) -> Sequence[int]:
+        """Blocks per stage."""
+
+    @property
+    def sr_ratios(self) -> Sequence[int]:
+        """Sequence reduction per stage; 1 for none."""
 
 
 def expected_taps(config: SegformerLike) -> list[str]:
@@ -33,11 +41,12 @@ def expected_taps(config: SegformerLike) -> list[str]:
         for block in range(config.depths[stage]):
             prefix = f"segformer.encoder.block.{stage}.{block}"
             attention = f"{prefix}.attention.self"
-            names += [f"{prefix}.layer_norm_1", f"{attention}.query"]
+            names.append(f"{prefix}.layer_norm_1")
             if config.sr_ratios[stage] > 1:
                 names += [f"{attention}.sr", f"{attention}.layer_norm"]
-            names += [f"{attention}.{part}" for part in ("key", "value", "probabilities")]
-            names += [f"{attention}.context", f"{prefix}.attention.output.dense"]
+            names += [f"{attention}.{part}" for part in ("query", "key", "value")]
+            names += [f"{attention}.probabilities", f"{attention}.context"]
+            names += [f"{prefix}.attention.output.dense"]
             names += [f"{prefix}.layer_norm_2", f"{prefix}.mlp.dense1"]
             names += [f"{prefix}.mlp.dwconv.dwconv", f"{prefix}.mlp.activation"]
             names += [f"{prefix}.mlp.dense2", prefix]
@@ -66,9 +75,7 @@ class TapSets:
     extra: tuple[tuple[str, str], ...]
 
 
-def match_taps(
-    required: Sequence[str], reference: Iterable[str], candidate: Iterable[str]
-) -> TapSets:
+def match_taps(required: Sequence[str], reference: Iterable[str], candidate: Iterable[str]) -> TapSets:
     """Match taps by their exact names; there is no fuzzy and no positional matching.
 
     Args:
@@ -80,10 +87,6 @@ def match_taps(
     wanted = set(required)
     return TapSets(
         common=tuple(name for name in required if all(name in have for have in sides.values())),
-        missing=tuple(
-            (side, name) for side, have in sides.items() for name in required if name not in have
-        ),
-        extra=tuple(
-            (side, name) for side, have in sides.items() for name in have if name not in wanted
-        ),
+        missing=tuple((side, name) for side, have in sides.items() for name in required if name not in have),
+        extra=tuple((side, name) for side, have in sides.items() for name in have if name not in wanted),
     )

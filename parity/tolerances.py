@@ -91,9 +91,10 @@ def scale_gate(multiple: float, scale: float) -> Gate:
 
 
 def noise_gate(noise: float, scale: float, multiple: float = TAP_NOISE_MULTIPLE) -> Gate:
-    """A gate of ``multiple`` × the tap's noise, which counts as half a unit in the last place of
-    the tap's largest value if it is smaller than that.
-    """  # noqa: D205
+    """A gate of ``multiple`` × the tap's noise floor.
+
+    Noise below half a unit in the last place of the tap's largest value counts as that half unit.
+    """
     return Gate(multiple, "noise", max(noise, NOISE_FLOOR_OF_SCALE * scale))
 
 

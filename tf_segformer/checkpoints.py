@@ -1,4 +1,4 @@
-"""Reads PyTorch checkpoints: safetensors and pickled, whole and sharded, from a folder or from the Hub."""
+"""Opens a checkpoint, whole or sharded, in a folder or on the Hub, and builds a model from it."""
 
 import json
 import os
@@ -8,23 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from transformers import SegformerConfig
 
 from tf_segformer.configuration import ConfigError, check_config, read_config
 from tf_segformer.hub import HUB_ARGUMENTS, find_file
+from tf_segformer.weight_files import WeightFile, open_weight_file, state_dict_key
 from tf_segformer.weights import Checkpoint, CheckpointError, load_weights
 
 CONFIG_FILE = "config.json"
 SAFETENSORS_FILE = "model.safetensors"
 PICKLE_FILE = "pytorch_model.bin"
-# In order of preference: safetensors cannot run code and are read without a copy.
-WEIGHTS_FILES = (
-    SAFETENSORS_FILE,
-    f"{SAFETENSORS_FILE}.index.json",
-    PICKLE_FILE,
-    f"{PICKLE_FILE}.index.json",
-)
+H5_FILE = "tf_model.h5"
+
+
+def weights_files(from_pt: bool | None) -> tuple[str, ...]:
+    """The file names to look for, in order of preference.
+
+    Safetensors come first: they cannot run code and are read without a copy. Then HDF5, which needs no
+    torch; pickles last. `from_pt=True` leaves HDF5 out, `from_pt=False` the pickles.
+    """
+    kinds = {
+        None: (SAFETENSORS_FILE, H5_FILE, PICKLE_FILE),
+        True: (SAFETENSORS_FILE, PICKLE_FILE),
+        False: (SAFETENSORS_FILE, H5_FILE),
+    }[from_pt]
+    return tuple(name for kind in kinds for name in (kind, f"{kind}.index.json"))
+
+
+WEIGHTS_FILES = weights_files(None)
 
 
 def load_pretrained(
@@ -38,11 +49,6 @@ def load_pretrained(
 ) -> Any:
     """Build `model_class` from a checkpoint; see `TFSegformerPreTrainedModel.from_pretrained`."""
     hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
-    if from_pt is False:
-        raise CheckpointError(
-            "from_pt=False asks for TensorFlow weights (tf_model.h5), which this version does not read. "
-            "Leave from_pt out, and the PyTorch weights beside them are used."
-        )
     if config is None:
         path = find_file(name_or_path, CONFIG_FILE, **hub_arguments)
         if path is None:
@@ -55,7 +61,7 @@ def load_pretrained(
         if kwargs:
             config = SegformerConfig.from_dict({**config.to_dict(), **kwargs})
         check_config(config)
-    with open_checkpoint(name_or_path, **hub_arguments) as checkpoint:
+    with open_checkpoint(name_or_path, from_pt, **hub_arguments) as checkpoint:
         model = model_class(config, **model_arguments)
         new_head = load_weights(model, checkpoint)
     if new_head:
@@ -68,34 +74,37 @@ def load_pretrained(
     return model
 
 
-def open_checkpoint(name_or_path: str | os.PathLike, **hub_arguments: Any) -> "OpenCheckpoint":
-    """Open the weights of a checkpoint, in whichever of the PyTorch forms they are.
+def open_checkpoint(
+    name_or_path: str | os.PathLike, from_pt: bool | None = None, **hub_arguments: Any
+) -> "OpenCheckpoint":
+    """Open the weights of a checkpoint, in the first of the forms `weights_files` lists that is there.
 
     Raises:
         CheckpointError: there are none, or a file is not what its name says.
     """
-    for name in WEIGHTS_FILES:
+    names = weights_files(from_pt)
+    for name in names:
         path = find_file(name_or_path, name, **hub_arguments)
         if path is None:
             continue
         if path.name.endswith(".index.json"):
             files = [_shard(name_or_path, shard, path, hub_arguments) for shard in _shard_names(path)]
-            checkpoint = OpenCheckpoint(str(path), [_open_file(file) for file in files])
+            checkpoint = OpenCheckpoint(str(path), [open_weight_file(file) for file in files])
             _check_index(path, checkpoint)
             return checkpoint
-        return OpenCheckpoint(str(path), [_open_file(path)])
+        return OpenCheckpoint(str(path), [open_weight_file(path)])
     raise CheckpointError(
-        f"{name_or_path} holds no PyTorch weights; expected one of {', '.join(WEIGHTS_FILES)}."
+        f"{name_or_path} holds no {'PyTorch ' if from_pt else ''}weights; expected one of {', '.join(names)}."
     )
 
 
 class OpenCheckpoint:
     """The files of one checkpoint as one state dict. A context manager: leaving it closes the files."""
 
-    def __init__(self, source: str, files: "list[_SafetensorsFile | _PickleFile]") -> None:
+    def __init__(self, source: str, files: list[WeightFile]) -> None:
         self.source = source
         self._files = files
-        self._owner: dict[str, _SafetensorsFile | _PickleFile] = {}
+        self._owner: dict[str, WeightFile] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         for file in files:
             for key, shape in file.shapes().items():
@@ -120,87 +129,6 @@ class OpenCheckpoint:
     def __exit__(self, *_: object) -> None:
         self._owner = {}
         self._files = []
-
-
-class _SafetensorsFile:
-    """One safetensors file, memory-mapped."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = safe_open(path, framework="np")
-            self._shapes = {
-                key: tuple(self._file.get_slice(key).get_shape())
-                for key in self._file.keys()  # noqa: SIM118
-            }
-            metadata = self._file.metadata() or {}
-        except (SafetensorError, OSError, ValueError) as error:
-            raise _unreadable(path, "safetensors file", error) from error
-        if metadata.get("format", "pt") not in ("pt", "np"):
-            raise CheckpointError(
-                f"{path} holds weights of format {metadata['format']!r}; expected PyTorch's ('pt'). Use the "
-                "PyTorch checkpoint that it was converted from."
-            )
-        self._path = path
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return self._shapes
-
-    def read(self, key: str) -> np.ndarray:
-        try:
-            value = self._file.get_tensor(key)
-        except (SafetensorError, OSError, TypeError, ValueError) as error:
-            raise _unreadable(self._path, "safetensors file", error) from error
-        # NumPy knows bfloat16 only as a foreign type; the widening is exact
-        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
-
-
-class _PickleFile:
-    """One `pytorch_model.bin`, read with `weights_only=True`: a pickle could run code."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import torch
-        except ImportError as error:
-            raise CheckpointError(
-                f"{path} is a PyTorch pickle, and reading it needs torch, which is not installed: "
-                "`pip install 'tf-segformer[torch]'`. A model.safetensors beside it would need no torch."
-            ) from error
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for damaged and for unsafe files
-            raise _unreadable(path, "PyTorch state dict", error) from error
-        if not isinstance(state, Mapping) or not all(
-            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
-        ):
-            raise CheckpointError(
-                f"{path} holds a {type(state).__name__} that is not a state dict; expected names with "
-                "tensors. If it is a training checkpoint, save its model's state_dict() by itself."
-            )
-        self._state: Mapping[str, Any] = state
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {key: tuple(value.shape) for key, value in self._state.items()}
-
-    def read(self, key: str) -> np.ndarray:
-        value = self._state[key].detach()
-        if value.dtype.is_floating_point and value.dtype.itemsize < 4:
-            value = value.float()  # exact; NumPy has no bfloat16
-        return value.numpy()
-
-
-def _open_file(path: Path) -> _SafetensorsFile | _PickleFile:
-    if not path.stat().st_size:
-        raise CheckpointError(f"{path} is empty (0 bytes). Fetch the checkpoint again.")
-    return _SafetensorsFile(path) if path.suffix == ".safetensors" else _PickleFile(path)
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> CheckpointError:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return CheckpointError(
-        f"{path} ({path.stat().st_size} bytes) is not a readable {kind}: {first_line} The file is damaged, "
-        "cut short, or something else under this name (a Git LFS pointer or an error page, for example); "
-        "fetch it again."
-    )
 
 
 def _shard_names(index: Path) -> list[str]:
@@ -238,13 +166,23 @@ def _shard(name_or_path: str | os.PathLike, shard: str, index: Path, hub_argumen
 
 def _check_index(index: Path, checkpoint: OpenCheckpoint) -> None:
     """Every weight that the index promises must be in the shards, and nothing else."""
-    promised, found = set(_weight_map(index)), set(checkpoint.shapes())
+    promised = {_promised_key(name, index) for name in _weight_map(index)}
+    found = set(checkpoint.shapes())
     if promised != found:
         missing, extra = sorted(promised - found), sorted(found - promised)
         raise CheckpointError(
             f"{index} and its shards disagree: the shards lack {missing[:5]} and hold {extra[:5]} besides. "
             "Fetch the checkpoint again; its files come from different versions."
         )
+
+
+def _promised_key(name: str, index: Path) -> str:
+    """The state dict's key for a name in an index; TensorFlow's names end in `:0`."""
+    if not name.endswith(":0"):
+        return name
+    if index.name.startswith(H5_FILE):
+        name = name.partition("/")[2]  # the model's own name comes first there
+    return state_dict_key(name.removesuffix(":0"))
 
 
 __all__ = ["CheckpointError", "ConfigError", "load_pretrained", "open_checkpoint"]

@@ -56,9 +56,9 @@ def _download(repository: str, filename: str, **hub_arguments: Any) -> Path | No
         return Path(hf_hub_download(repository, filename, **hub_arguments))
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{filename} of {repository!r} is not in the local cache, and the Hub cannot be reached or "
-            "offline mode is on (HF_HUB_OFFLINE, local_files_only). Go online once, or give the path of a "
-            "folder."
+            f"{repository!r} is no folder on this machine; as a Hub repository, its {filename} is not in the "
+            "local cache, and the Hub cannot be reached or offline mode is on (HF_HUB_OFFLINE, "
+            "local_files_only). Go online once, or give the path of a folder."
         ) from error
     except EntryNotFoundError:
         return None

@@ -111,9 +111,7 @@ def distinct_palette(classes: int) -> tuple[Color, ...]:
         ValueError: If more colours are asked for than 24 bits can tell apart.
     """
     if classes > 1 << 24:
-        raise ValueError(
-            f"{classes} classes have no distinct 8-bit colours; expected at most 2^24."
-        )
+        raise ValueError(f"{classes} classes have no distinct 8-bit colours; expected at most 2^24.")
     palette: dict[Color, None] = {}  # a dictionary keeps the order and finds repetitions
     for index in range(classes):
         hue = (0.58 + index * 0.618033988749895) % 1.0

@@ -100,8 +100,7 @@ def write_overlay(
 def _check(image: np.ndarray, labels: np.ndarray, opacity: float) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(
-            f"The photograph is {image.dtype} {list(image.shape)}; "
-            "expected uint8 [height, width, 3]."
+            f"The photograph is {image.dtype} {list(image.shape)}; expected uint8 [height, width, 3]."
         )
     if labels.shape != image.shape[:2] or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(

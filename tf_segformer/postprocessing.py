@@ -50,20 +50,32 @@ def label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
 def _by_tiles(logits: tf.Tensor, rows: tiling.Tiles, columns: tiling.Tiles) -> tf.Tensor:
     """The label map of finite logits."""
     classes = tf.shape(logits)[-1]
+    dtype = _smallest_dtype(logits.shape[-1])
     corner, *others = tiling.corners(_winner(logits), rows, columns)
     mixed = tf.reduce_any([tf.not_equal(corner, other) for other in others], axis=0)
     # The table of tiles begins with one tile of each class.
     pure = tf.tile(tf.range(classes)[:, None, None], [1, rows.size, columns.size])
+    pure = tf.cast(pure, dtype)
+
+    def contest(resized: tf.Tensor, tile: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        return tf.cast(_contest(resized, tile, label), dtype)
 
     def band(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         blended = tf.reshape(mixed[start:stop], [-1])
         tiles = tf.cast(tf.where(mixed[start:stop]), tf.int32) + tf.stack([start, 0])
-        labels = tiling.reduce_contenders(logits, rows, columns, tiles, 0.0, _contest, tf.int32)
+        labels = tiling.reduce_contenders(logits, rows, columns, tiles, contest, dtype)
         entry = classes + tf.cumsum(tf.cast(blended, tf.int32)) - 1
         entry = tf.where(blended, entry, tf.reshape(corner[start:stop], [-1]))
         return tf.concat([pure, labels], 0), tf.reshape(entry, [stop - start, -1])
 
-    return tiling.assemble(rows, columns, classes, band, tf.int32)
+    return tf.cast(tiling.assemble(rows, columns, classes, band, dtype), tf.int32)
+
+
+def _smallest_dtype(classes: int | None) -> tf.DType:
+    """Return what class numbers fit in, so that a large label map is not held twice as int32."""
+    if classes is None or classes > 1 << 16:
+        return tf.int32
+    return tf.uint8 if classes <= 1 << 8 else tf.uint16
 
 
 def _contest(resized: tf.Tensor, tile: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
@@ -92,8 +104,7 @@ def _by_rows(logits: tf.Tensor, rows: tiling.Axis, columns: tiling.Axis) -> tf.T
         some = slice(start, start + step)
         y = rows.weight[some, None, None]
         above, below = (
-            (1 - x) * tf.gather(line, columns.first, axis=1)
-            + x * tf.gather(line, columns.second, axis=1)
+            (1 - x) * tf.gather(line, columns.first, axis=1) + x * tf.gather(line, columns.second, axis=1)
             for line in (tf.gather(logits, rows.first[some]), tf.gather(logits, rows.second[some]))
         )
         resized = (1 - y) * above + y * below
@@ -102,10 +113,6 @@ def _by_rows(logits: tf.Tensor, rows: tiling.Axis, columns: tiling.Axis) -> tf.T
         resized = tf.where(any_nan, tf.cast(nan, resized.dtype), resized)
         return start + step, parts.write(start // step, _winner(resized))
 
-    parts = tf.TensorArray(
-        tf.int32, -(-height // step), infer_shape=False, element_shape=[None, None]
-    )
-    _, parts = tf.while_loop(
-        lambda start, _: start < height, some_rows, (0, parts), parallel_iterations=1
-    )
+    parts = tf.TensorArray(tf.int32, -(-height // step), infer_shape=False, element_shape=[None, None])
+    _, parts = tf.while_loop(lambda start, _: start < height, some_rows, (0, parts), parallel_iterations=1)
     return parts.concat()

@@ -55,9 +55,7 @@ class Tiles(NamedTuple):
     offset: tf.Tensor
 
 
-def place(
-    logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
-) -> tuple[tf.Tensor, Axis, Axis]:
+def place(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tuple[tf.Tensor, Axis, Axis]:
     """Check the logits [h, w, K] and the size of a photograph; return them and its two axes.
 
     An empty photograph is given one pixel, which `trim` takes away again.
@@ -72,6 +70,7 @@ def place(
             f"The logits have the shape {logits.shape}; expected [h, w, classes] of one image. "
             "For a batch, map this function over it with tf.map_fn."
         )
+    logits = tf.ensure_shape(logits, [None, None, None])
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)
     height, width = tf.cast(height, tf.int32), tf.cast(width, tf.int32)
@@ -111,12 +110,12 @@ def pixel_axis(source: tf.Tensor, target: tf.Tensor, dtype: tf.DType) -> Axis:
     return Axis(first, second, weight, cell)
 
 
-def cut(axis: Axis) -> Tiles:
-    """Cut an axis of at least one pixel into tiles of about equal size."""
+def cut(axis: Axis, largest: int | tf.Tensor = LARGEST_TILE) -> Tiles:
+    """Cut an axis of at least one pixel into tiles of about equal size, at most `largest`."""
     pixel = tf.range(tf.size(axis.cell))
     within = pixel - tf.searchsorted(axis.cell, axis.cell)  # the place in the cell
     longest = tf.reduce_max(within) + 1
-    size = -(-longest // -(-longest // LARGEST_TILE))
+    size = -(-longest // -(-longest // largest))
     offset = within % size
     starts = tf.equal(offset, 0)
     start = tf.cast(tf.where(starts), tf.int32)[:, 0]
@@ -149,7 +148,6 @@ def reduce_contenders(
     rows: Tiles,
     columns: Tiles,
     tiles: tf.Tensor,
-    slack: float | tf.Tensor,
     reduction: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     dtype: tf.DType,
 ) -> tf.Tensor:
@@ -160,7 +158,6 @@ def reduce_contenders(
         rows: The tiles along h.
         columns: The tiles along w.
         tiles: int32 [n, 2], each tile's row and column.
-        slack: A class is a contender if it may come as near as this to the winner.
         reduction: Called with a part of the pairs, those of some whole tiles: the resized logits
             [m, P, Q], the pairs' tiles [m], ascending from 0 without a gap, and their classes [m],
             ascending in each tile; returns [tiles, P, Q].
@@ -179,7 +176,7 @@ def reduce_contenders(
     highest = tf.maximum(tf.maximum(*at_corners[:2]), tf.maximum(*at_corners[2:]))
     floor = tf.reduce_max(lowest, axis=1, keepdims=True)  # the winner is nowhere below this
     # The rounding of the interpolation must not lose a class that ties: 1e-6 is several times it.
-    contends = highest >= floor - slack - 1e-6 * tf.abs(floor)
+    contends = highest >= floor - 1e-6 * tf.abs(floor)
     pairs = tf.where(contends)
     at_corners = [tf.gather_nd(values, pairs)[:, None] for values in at_corners]  # 4 x [m, 1]
     tile, label = tf.unstack(tf.cast(pairs, tf.int32), axis=1)
@@ -243,5 +240,5 @@ def assemble(
 
     count = -(-tile_rows // height)
     bands = tf.TensorArray(dtype, count, infer_shape=False, element_shape=[None, None])
-    _, bands = tf.while_loop(lambda i, _: i < count, step, (0, bands), parallel_iterations=2)
+    _, bands = tf.while_loop(lambda i, _: i < count, step, (0, bands), parallel_iterations=1)
     return bands.concat()

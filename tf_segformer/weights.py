@@ -58,6 +58,9 @@ RULES = (
     Rule(r"/moving_variance$", "running_var"),
 )
 
+# The legacy TensorFlow class kept the depthwise kernel as a grouped convolution's, (kh, kw, 1, C).
+LEGACY_RULES = (Rule(r"/dwconv/dwconv/kernel$", "weight", axes=(2, 3, 1, 0)), *RULES)
+
 # transformers 5 renamed the modules; with `save_original_format=False` its files carry the new names.
 _RENAMED = tuple(
     (re.compile(pattern), published)
@@ -110,9 +113,9 @@ def published_key(key: str) -> str:
     return f"segformer.{key}" if key.startswith("encoder.") else key
 
 
-def torch_key(path: str) -> tuple[str, Rule]:
+def torch_key(path: str, rules: Iterable[Rule] = RULES) -> tuple[str, Rule]:
     """The published PyTorch key of a Keras variable's path relative to its model, and its rule."""
-    for rule in RULES:
+    for rule in rules:
         if re.search(rule.path, path):
             stem = path.rpartition("/")[0].replace("/", ".")
             return f"{stem}.{rule.suffix}", rule

@@ -114,20 +114,14 @@ def examine_checkpoint(
     entropies = [examine.attention_entropy(each) for each in outputs.attentions]
     console.print(f"largest logit       {examine.scale_of(exact):.3g}")
     console.print(f"winning classes     {examine.winning_classes(exact)} of {exact.shape[1]}")
-    console.print(
-        f"float32 noise       {examine.float32_noise(outputs.logits, exact):.2e} of the scale"
-    )
-    console.print(
-        f"attention entropy   {min(entropies):.3f} to {max(entropies):.3f} of the maximum"
-    )
+    console.print(f"float32 noise       {examine.float32_noise(outputs.logits, exact):.2e} of the scale")
+    console.print(f"attention entropy   {min(entropies):.3f} to {max(entropies):.3f} of the maximum")
     fine = max(entropies) <= 0.9
     if every:
         total = len(reference.model.state_dict()) // every
         steps = examine.sensitivities(reference, pixels, every)
         measured = sorted(track(steps, "scaling tensors", total), key=lambda each: each.moved)
-        table = Table(
-            Column("tensor, scaled by 1.01", overflow="fold"), "logits move by", "in gates"
-        )
+        table = Table(Column("tensor, scaled by 1.01", overflow="fold"), "logits move by", "in gates")
         for each in measured[:rows]:
             gates = each.moved / examine.PARITY_GATE
             table.add_row(each.key, f"{each.moved:.1e} of the scale", f"{gates:.0f}")

@@ -60,7 +60,7 @@ _AFFINE = {
     "dwconv": Affine(1.0, 0.5, centred_kernels=0.7),
     "dense2": Affine(2.0, 0.5, centred_rows=True),
     "linear_fuse": Affine(1.0, 0.0),
-    "classifier": Affine(2.0, 2.0, centred_rows=True),
+    "classifier": Affine(2.0, 3.0, centred_rows=True),
 }
 _BRANCH_ENDS = ("dense", "dense2")
 _HEAD_GAIN = (1.6, 0.4)  # of linear_c, first and last stage
@@ -76,9 +76,7 @@ _BATCH_NORM = {
 _TRAINING_STEPS = 160_000  # num_batches_tracked: the paper's schedule; nothing reads it
 
 
-def initial_values(
-    key: str, shape: tuple[int, ...], config: SegformerConfig, seed: int
-) -> np.ndarray:
+def initial_values(key: str, shape: tuple[int, ...], config: SegformerConfig, seed: int) -> np.ndarray:
     """The random values of one tensor.
 
     Args:

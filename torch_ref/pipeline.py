@@ -66,9 +66,7 @@ def decode_image(image: ImageSource) -> Image.Image:
         if not Path(image).is_file():
             raise ImageError(f"No image file at {name}: give the path of a JPEG or PNG file.")
     else:
-        raise TypeError(
-            f"An image must be a path, bytes or a Pillow image, not {type(image).__name__}."
-        )
+        raise TypeError(f"An image must be a path, bytes or a Pillow image, not {type(image).__name__}.")
     try:
         if isinstance(image, Image.Image):
             return image.convert("RGB")
@@ -96,9 +94,7 @@ def preprocess(
     Returns:
         float32 (1, 3, H, W), channels first.
     """
-    options: dict[str, Any] = (
-        {} if size is None else {"size": {"height": size[0], "width": size[1]}}
-    )
+    options: dict[str, Any] = {} if size is None else {"size": {"height": size[0], "width": size[1]}}
     pixels = processor(images=decode_image(image), return_tensors="np", **options)
     return pixels["pixel_values"].astype(np.float32, copy=False)
 
@@ -133,8 +129,6 @@ def save_label_map(labels: np.ndarray, path: str | Path) -> None:
         ValueError: A label is negative or above 65535.
     """
     if labels.min() < 0 or labels.max() > 65535:
-        raise ValueError(
-            f"A PNG label map holds labels 0 to 65535; got {labels.min()} to {labels.max()}."
-        )
+        raise ValueError(f"A PNG label map holds labels 0 to 65535; got {labels.min()} to {labels.max()}.")
     dtype = np.uint8 if labels.max() <= 255 else np.uint16
     Image.fromarray(labels.astype(dtype)).save(path, format="PNG")

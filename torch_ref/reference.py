@@ -153,9 +153,7 @@ class Reference:
             self._processor = pipeline.load_processor(self.folder)
         return self._processor
 
-    def preprocess(
-        self, image: pipeline.ImageSource, size: tuple[int, int] | None = None
-    ) -> np.ndarray:
+    def preprocess(self, image: pipeline.ImageSource, size: tuple[int, int] | None = None) -> np.ndarray:
         """Pixel values of an image (path, bytes or Pillow image): float32 (1, 3, H, W).
 
         `size` (height, width) replaces the size that the checkpoint's processor resizes to.
@@ -230,8 +228,7 @@ def _model_class(name: str) -> type[Any]:
     architectures = written.get("architectures") or ["SegformerForSemanticSegmentation"]
     if architectures[0] not in _ARCHITECTURES:
         raise CheckpointError(
-            f"{name!r} holds a {architectures[0]}; the reference runs "
-            f"{' and '.join(_ARCHITECTURES)}."
+            f"{name!r} holds a {architectures[0]}; the reference runs {' and '.join(_ARCHITECTURES)}."
         )
     return _ARCHITECTURES[architectures[0]]
 

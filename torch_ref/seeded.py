@@ -81,9 +81,7 @@ def write_seeded_checkpoint(
         raise ValueError(f"format must be one of {', '.join(_FILE_NAMES)}; got {format!r}.")
     names = dict(id2label) if id2label else {i: f"LABEL_{i}" for i in range(num_labels)}
     if sorted(names) != list(range(num_labels)):
-        raise ValueError(
-            f"id2label must name the classes 0 to {num_labels - 1}, one each; got {len(names)}."
-        )
+        raise ValueError(f"id2label must name the classes 0 to {num_labels - 1}, one each; got {len(names)}.")
     config = SegformerConfig(
         **{**VARIANTS[variant], **config_overrides},
         id2label=names,
@@ -103,9 +101,7 @@ def seeded_state_dict(
     config: SegformerConfig, seed: int, segmentation: bool = True
 ) -> dict[str, torch.Tensor]:
     """The seeded weights of a model of this config, under their published keys."""
-    model_class = (
-        SegformerForSemanticSegmentation if segmentation else SegformerForImageClassification
-    )
+    model_class = SegformerForSemanticSegmentation if segmentation else SegformerForImageClassification
     with torch.device("meta"):  # names and shapes only, no memory
         model = model_class(config)
     shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}

@@ -15,8 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = ROOT / "serving" / "session_check.py"
-PHOTOS = [ROOT / "tests" / "fixtures" / "photos" / name for name in ("china.jpg", "coffee.png", "astronaut.png")]
-# Label maps of two TensorFlow versions differ where two logits are nearly equal: at most this share of pixels.
+PHOTOS = [
+    ROOT / "tests" / "fixtures" / "photos" / name for name in ("china.jpg", "coffee.png", "astronaut.png")
+]
+# Label maps of two versions differ where two logits are nearly equal: at most this share of pixels.
 TIES = "1e-4"
 
 pytestmark = pytest.mark.old_tensorflow

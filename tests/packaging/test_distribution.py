@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("tf_segformer", "torch_ref", "parity", "serving")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 TINY = ROOT / "tests" / "fixtures" / "segmentation_tiny"
+TENSORFLOW = {"tensorflow", "keras"}
+TORCH = {"torch", "torchvision"}
+TEST_TOOLS = {"pytest", "hypothesis", "mypy", "ruff"}
 
 pytestmark = pytest.mark.slow
 
@@ -39,20 +42,23 @@ assert reference.forward(np.zeros((1, 3, 64, 64), np.float32)).logits.shape == (
 
 # extra: (what must work there, as arguments of Python; distributions that must not be there)
 PROMISES = {
-    "": ([["-c", "import parity, serving.session_check"]], {"tensorflow", "torch", "transformers", "pytest"}),
-    "tf": ([["-c", LOAD, TINY / "renamed_keys_safetensors"]], {"torch", "pytest"}),
+    "": (
+        [["-c", "import parity, serving.session_check"]],
+        TENSORFLOW | TORCH | TEST_TOOLS | {"transformers"},
+    ),
+    "tf": ([["-c", LOAD, TINY / "renamed_keys_safetensors"]], TORCH | TEST_TOOLS),
     "serving": (
         [
             ["-m", "serving", "export", TINY, "models/tiny"],
             [ROOT / "serving" / "session_check.py", "models/tiny/1"],
         ],
-        {"torch", "pytest"},
+        TORCH | TEST_TOOLS,
     ),
-    "torch": ([["-c", "import torch"]], {"tensorflow", "keras", "pytest"}),
-    "tf,torch": ([["-c", LOAD, TINY / "sharded_bin"]], {"pytest"}),
-    "reference": ([["-c", REFERENCE, TINY], ["-m", "torch_ref", "--help"]], {"tensorflow", "keras", "pytest"}),
-    "parity": ([["-m", "parity", "run", TINY]], {"pytest"}),
-    "dev": ([["-m", "pytest", "--version"], ["-m", "mypy", "--version"], ["-m", "ruff", "--version"]], set()),
+    "torch": ([["-c", "import torch"]], TENSORFLOW | TEST_TOOLS),
+    "tf,torch": ([["-c", LOAD, TINY / "sharded_bin"]], TEST_TOOLS),
+    "reference": ([["-c", REFERENCE, TINY], ["-m", "torch_ref", "--help"]], TENSORFLOW | TEST_TOOLS),
+    "parity": ([["-m", "parity", "run", TINY]], TEST_TOOLS),
+    "dev": ([["-m", tool, "--version"] for tool in sorted(TEST_TOOLS - {"hypothesis"})], set()),
 }
 
 
@@ -104,8 +110,8 @@ def test_an_extra_keeps_its_promise_alone(extra, built, tmp_path):
             subprocess.run([*pip, "--no-deps", "--index-url", os.environ["TORCH_INDEX"], "torch"], check=True)
         subprocess.run([*pip, f"{built[0]}[{extra}]" if extra else built[0]], check=True)
         subprocess.run([python, "-m", "pip", "check"], check=True)
-        listed = subprocess.run([python, "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
-        assert not absent & {item["name"].lower() for item in json.loads(listed.stdout)}
+        listed = subprocess.check_output([python, "-m", "pip", "list", "--format=json"])
+        assert not absent & {item["name"].lower() for item in json.loads(listed)}
         for arguments in promises:
             # Outside the project, so that the installed packages are what is imported.
             answer = subprocess.run([python, *arguments], cwd=tmp_path, capture_output=True, text=True)

@@ -24,9 +24,7 @@ def result(dtype="float32", runner="torch_ref", seed=0, **changes):
     arrays["labels/logit_size"] = arrays["logits"].argmax(-1).astype(np.int32)
     full = arrays["logits"].repeat(2, 1).repeat(2, 2).argmax(-1)
     arrays["labels/original_size"] = full.astype(np.int32)
-    manifest = Manifest(
-        runner, dtype, "tiny", "c" * 64, "i" * 64, "f" * 64, SIZE, expected_taps=TAPS
-    )
+    manifest = Manifest(runner, dtype, "tiny", "c" * 64, "i" * 64, "f" * 64, SIZE, expected_taps=TAPS)
     return Result(replace(manifest, **changes), arrays)
 
 

@@ -217,5 +217,3 @@ def test_results_are_deleted_unless_kept(model, spoil, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     assert run(model, tmp_path)[0] == 0
     assert not list(tmp_path.glob("parity-*"))
-
-

@@ -283,7 +283,7 @@ def test_localize_says_what_it_cannot_know():
     assert "cannot be localised" in localize([no_taps])
     candidate = result()
     candidate.arrays["pixels"][:] += 1
-    assert "before or after the network" in localize([compare(result(), candidate)])
+    assert "what fails is pixels (float32)" in localize([compare(result(), candidate)])
     missing = result()
     del missing.arrays[TAP_PREFIX + TAPS[4]]
     assert "missing tap" in localize([compare(result(), missing)])

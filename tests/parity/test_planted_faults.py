@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from parity.faults import FAULTS, MARGIN, Bench, weights, write_tiny_checkpoint
+from parity.faults import FAULTS, MARGIN, Bench, write_tiny_checkpoint
+from parity.planting import weights
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,7 @@ def test_planting_changes_the_weights_only_inside_the_block(bench):
     fault = FAULTS[0]
     before = [variable.numpy() for variable in model.variables]
     with fault.plant(model):
-        changed = sum(
-            not np.array_equal(v.numpy(), b) for v, b in zip(model.variables, before, strict=True)
-        )
+        changed = sum(not np.array_equal(v.numpy(), b) for v, b in zip(model.variables, before, strict=True))
     assert changed == 1
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)

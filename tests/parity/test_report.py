@@ -20,9 +20,7 @@ def made_run(spoil=None):
         if spoil:
             spoil(candidate)
         manifests += [reference.manifest, candidate.manifest]
-        lanes.append(
-            compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=floors())
-        )
+        lanes.append(compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=floors()))
     return Run(tuple(lanes), tuple(manifests), "a test")
 
 

@@ -113,9 +113,7 @@ def test_ties_are_told_by_the_margin():
 
 
 def test_the_margin_itself_is_no_tie():
-    errors = label_errors(
-        np.zeros((1, 1, 1), int), np.ones((1, 1, 1), int), two_class_logits([0.5]), 0.5
-    )
+    errors = label_errors(np.zeros((1, 1, 1), int), np.ones((1, 1, 1), int), two_class_logits([0.5]), 0.5)
     assert errors.unexplained == 1
 
 

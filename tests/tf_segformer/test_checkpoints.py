@@ -41,7 +41,7 @@ def assert_one_paragraph(error, *words):
         assert str(word) in message, message
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tf_h5/tf_model.h5"])
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
@@ -59,10 +59,11 @@ def assert_one_paragraph(error, *words):
 )
 def test_damaged_files(tmp_path, name, damage, word):
     folder = checkpoint(tmp_path)
-    (folder / name).write_bytes(damage((SEGMENTATION / name).read_bytes()))
+    file = folder / Path(name).name
+    file.write_bytes(damage((SEGMENTATION / name).read_bytes()))
     with pytest.raises(CheckpointError) as error:
         load(folder)
-    assert_one_paragraph(error, folder / name, word)
+    assert_one_paragraph(error, file, word)
 
 
 def test_a_pickle_that_runs_code_is_not_run(tmp_path):
@@ -92,7 +93,7 @@ def test_a_training_checkpoint_is_not_a_state_dict(tmp_path):
 def test_missing_folder_config_and_weights(tmp_path):
     with pytest.raises(CheckpointError, match=r"holds no config.json"):
         load(tmp_path)
-    with pytest.raises(CheckpointError, match="holds no PyTorch weights"):
+    with pytest.raises(CheckpointError, match="holds no weights"):
         load(checkpoint(tmp_path))
     with pytest.raises(CheckpointError, match="is a file"):
         load(tmp_path / "config.json")
@@ -151,11 +152,24 @@ def test_checkpoints_of_other_precisions(tmp_path, dtype, form):
     np.testing.assert_array_equal(kernel.numpy(), expected)
 
 
-def test_tensorflow_weights_are_named(tmp_path):
-    folder = checkpoint(tmp_path, source=SEGMENTATION / "tf_safetensors")
-    shutil.copy(SEGMENTATION / "tf_safetensors" / "model.safetensors", folder)
-    with pytest.raises(CheckpointError, match="format 'tf'"):
+def test_from_pt_chooses_among_the_forms(tmp_path):
+    folder = checkpoint(tmp_path, "pytorch_model.bin")
+    shutil.copy(SEGMENTATION / "tf_h5" / "tf_model.h5", folder)
+    (folder / "pytorch_model.bin").write_bytes(b"damaged")
+    load(folder)  # needs no torch, so it comes first
+    load(folder, from_pt=False)
+    with pytest.raises(CheckpointError, match=r"pytorch_model.bin .* is not a readable PyTorch state dict"):
         load(folder, from_pt=True)
+    (folder / "tf_model.h5").unlink()
+    with pytest.raises(CheckpointError, match=r"expected one of model.safetensors, .*tf_model.h5"):
+        load(folder, from_pt=False)
+
+
+def test_foreign_formats_are_named(tmp_path):
+    folder = checkpoint(tmp_path)
+    save_file(load_file(SEGMENTATION / "model.safetensors"), folder / "model.safetensors", {"format": "flax"})
+    with pytest.raises(CheckpointError, match="format 'flax'"):
+        load(folder)
 
 
 def test_an_encoder_gets_a_new_head_with_one_warning(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_segformer import tiling
+from tf_segformer import confidence
 from tf_segformer.confidence import class_statistics, confidence_map
 from tf_segformer.postprocessing import label_map
 
@@ -93,10 +93,10 @@ def test_an_empty_target_gives_an_empty_map(target):
     assert IN_GRAPH["probability"](random_logits(4, 5, 3, 1.0, 0), *target).shape == target
 
 
-def test_large_pictures_are_done_in_bands_and_parts(monkeypatch):
+def test_large_pictures_are_done_in_bands(monkeypatch):
     logits = random_logits(7, 9, 20, 3.0, 0)
     expected = IN_GRAPH["margin"](logits, 90, 70).numpy()
-    monkeypatch.setattr(tiling, "BUDGET", 600)
+    monkeypatch.setattr(confidence, "BUDGET", 600)
     assert np.array_equal(confidence_map(logits, 90, 70, "margin"), expected)
 
 

@@ -19,6 +19,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SEGMENTATION = FIXTURES / "segmentation_tiny"
 CLASSIFICATION = FIXTURES / "classification_tiny"
 PYTORCH_FORMS = [".", "renamed_keys_safetensors", "sharded_bin", "sharded_safetensors"]
+TENSORFLOW_FORMS = ["tf_h5", "tf_h5_sharded", "tf_safetensors"]
 
 LOGITS_TOLERANCE = 2e-6  # the port is held to the reference's own float32 noise
 HIDDEN_STATES_TOLERANCE = 5e-6  # measured: PyTorch's float32 noise there is 1.5e-6
@@ -45,10 +46,15 @@ def shown(attention, expected):
     return attention if attention.shape == expected.shape else attention[..., :4, :4]
 
 
-@pytest.mark.parametrize("form", PYTORCH_FORMS)
+@pytest.fixture(scope="module", params=PYTORCH_FORMS + TENSORFLOW_FORMS)
+def loaded(request):
+    from_pt = True if request.param in PYTORCH_FORMS else None
+    return TFSegformerForSemanticSegmentation.from_pretrained(SEGMENTATION / request.param, from_pt=from_pt)
+
+
 @pytest.mark.parametrize("case", ["0", "1", "2"])
-def test_outputs_equal_pytorch(form, case, expected):
-    model = TFSegformerForSemanticSegmentation.from_pretrained(SEGMENTATION / form, from_pt=True)
+def test_outputs_equal_pytorch(loaded, case, expected):
+    model = loaded
     output = model(
         expected[f"{case}/pixel_values"],
         labels=expected[f"{case}/labels"],
@@ -69,10 +75,10 @@ def test_outputs_equal_pytorch(form, case, expected):
         np.testing.assert_allclose(shown(attention, reference), reference, rtol=0, atol=LOGITS_TOLERANCE)
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin", "tf_h5/tf_model.h5"])
 def test_classifier_equals_pytorch(file, tmp_path):
     for name in ("config.json", file):
-        (tmp_path / name).write_bytes((CLASSIFICATION / name).read_bytes())
+        (tmp_path / Path(name).name).write_bytes((CLASSIFICATION / name).read_bytes())
     expected = np.load(CLASSIFICATION / "expected.npz")
     model = TFSegformerForImageClassification.from_pretrained(tmp_path)
     logits = model(expected["pixel_values"]).logits

@@ -62,9 +62,7 @@ def test_the_legend_shows_a_swatch_of_each_class_and_nothing_else():
     name=st.text(min_size=1, max_size=80),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_size_any_number_of_classes_and_any_name_can_be_drawn(
-    height, width, classes, name, seed
-):
+def test_any_size_any_number_of_classes_and_any_name_can_be_drawn(height, width, classes, name, seed):
     random = np.random.default_rng(seed)
     label_set = LabelSet("any", (name,) * classes, distinct_palette(classes))
     image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)

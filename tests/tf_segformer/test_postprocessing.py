@@ -143,6 +143,17 @@ def test_eager_graph_and_static_shapes_agree():
     assert np.array_equal(concrete(tf.constant(logits)), expected)
 
 
+@pytest.mark.parametrize("classes", [256, 257])
+def test_many_classes_fit_their_numbers(classes):
+    logits = noise(5, 5, classes, seed=0)
+    logits[2, 2] = 0
+    logits[2, 2, -1] = 100
+    static = tf.function(lambda x: label_map(x, 40, 40))
+    found = static(tf.constant(logits)).numpy()
+    assert found.max() == classes - 1
+    assert disagreements(found, logits, 40, 40) == (0, 0)
+
+
 def test_double_and_half_precision_are_taken():
     logits = regions(8, 8, 5, seed=0)
     expected = in_graph(logits, 30, 30).numpy()

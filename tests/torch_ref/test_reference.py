@@ -39,9 +39,7 @@ def test_every_pytorch_form_gives_the_expected_outputs(form: Path, fixtures: Pat
     reference = Reference.from_pretrained(form)
     for case in "012":  # 2x64x64, 1x50x70, 1x96x32
         outputs = reference.forward(expected[f"{case}/pixel_values"])
-        np.testing.assert_allclose(
-            outputs.logits, expected[f"{case}/logits"], rtol=0, atol=2e-6, strict=True
-        )
+        np.testing.assert_allclose(outputs.logits, expected[f"{case}/logits"], rtol=0, atol=2e-6, strict=True)
         assert len(outputs.hidden_states) == 4
         for i, state in enumerate(outputs.hidden_states):
             wanted = expected[f"{case}/hidden_states/{i}"]
@@ -94,9 +92,7 @@ def test_a_missing_weight_is_refused(fixtures: Path, tmp_path: Path):
     source = fixtures / "segmentation_tiny"
     weights = load_file(source / "model.safetensors")
     del weights["segformer.encoder.block.1.1.mlp.dense2.bias"]
-    with pytest.raises(
-        CheckpointError, match=r" - segformer\.stages\.1\.blocks\.1\.mlp\.fc2\.bias"
-    ):
+    with pytest.raises(CheckpointError, match=r" - segformer\.stages\.1\.blocks\.1\.mlp\.fc2\.bias"):
         Reference.from_pretrained(damaged_copy(source, tmp_path, weights))
 
 
@@ -120,9 +116,7 @@ def test_a_misshapen_weight_is_refused(fixtures: Path, tmp_path: Path):
 def test_a_damaged_weight_file_is_refused(name: str, damage: str, fixtures: Path, tmp_path: Path):
     source = fixtures / "segmentation_tiny"
     content = (source / name).read_bytes()
-    content = {"empty": b"", "truncated": content[: len(content) // 2], "foreign": b"GIF89a" * 99}[
-        damage
-    ]
+    content = {"empty": b"", "truncated": content[: len(content) // 2], "foreign": b"GIF89a" * 99}[damage]
     shutil.copy(source / "config.json", tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(CheckpointError, match="Cannot load the weights") as caught:
@@ -171,7 +165,5 @@ def test_importing_the_reference_imports_no_tensorflow():
         "print(sorted({'tensorflow', 'keras', 'tf_segformer', 'parity', 'serving'}"
         " & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -69,13 +69,9 @@ def test_names_order_and_shapes_are_the_contracts(outputs):
 
 def test_taps_agree_with_the_models_own_outputs(outputs):
     taps = outputs.taps
-    np.testing.assert_array_equal(
-        taps["decode_head.classifier"], outputs.logits.transpose(0, 2, 3, 1)
-    )
+    np.testing.assert_array_equal(taps["decode_head.classifier"], outputs.logits.transpose(0, 2, 3, 1))
     for i, state in enumerate(outputs.hidden_states):
-        np.testing.assert_array_equal(
-            taps[f"segformer.encoder.layer_norm.{i}"], state.transpose(0, 2, 3, 1)
-        )
+        np.testing.assert_array_equal(taps[f"segformer.encoder.layer_norm.{i}"], state.transpose(0, 2, 3, 1))
     blocks = [(i, j) for i, depth in enumerate(DEPTHS) for j in range(depth)]
     for (i, j), attention in zip(blocks, outputs.attentions, strict=True):
         name = f"segformer.encoder.block.{i}.{j}.attention.self.probabilities"
@@ -127,9 +123,7 @@ def test_hooks_are_gone_afterwards(reference_b0: Reference):
     reference_b0.forward(pixels, with_taps=True)
     for module in reference_b0.model.modules():
         assert not module._forward_pre_hooks
-        names = [
-            hook.__module__ for hook in module._forward_hooks.values() if hasattr(hook, "func")
-        ]
+        names = [hook.__module__ for hook in module._forward_hooks.values() if hasattr(hook, "func")]
         assert "functools" not in names
 
 
