@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from serving import session_check
 from serving.layout import LayoutError, check_destination
 
 SERVER_IMAGE = "tensorflow/serving:2.20.0"
@@ -75,6 +76,7 @@ def _summary(path: Path) -> str:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     name = path.parent.name
     quoted, base = shlex.quote(str(path)), shlex.quote(str(path.parent.absolute()))
+    checker = shlex.quote(os.path.relpath(session_check.__file__))
     shapes = [
         f"  {signature}: {_tensors(sides['inputs'])} → {_tensors(sides['outputs'])}"
         for signature, sides in content["signatures"].items()
@@ -85,7 +87,7 @@ def _summary(path: Path) -> str:
             *shapes,
             "",
             "Check it on any machine, with nothing but TensorFlow (pip install tensorflow):",
-            f"  python serving/session_check.py {quoted} --image photo.jpg --outputs answers.npz",
+            f"  python {checker} {quoted} --image photo.jpg --outputs answers.npz",
             "Serve it (needs Docker):",
             f"  docker run --rm -p 8500:8500 -p 8501:8501 -v {base}:/models/{name} -e MODEL_NAME={name} "
             f"{SERVER_IMAGE} --enable_batching "
