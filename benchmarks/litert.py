@@ -46,6 +46,9 @@ def convert(checkpoint: Path, output: Path, size: int) -> list[dict[str, Any]]:
         call = tf.function(lambda x: {"logits": model(x).logits}, input_signature=[spec], autograph=False)
         return call.get_concrete_function()
 
+    # Given the Keras model, the converter leaves the weights out and the file answers NaN.
+    weights = tf.Module()
+    weights.variables_by_path = {weight.path: weight.value for weight in model.weights}
     network = trace()
     # erfc has no LiteRT operation; GELU has one, which the converter knows in this spelling alone.
     with patch.dict(ACTIVATIONS, {"gelu": lambda x: tf.nn.gelu(x, approximate=False)}):
@@ -61,7 +64,7 @@ def convert(checkpoint: Path, output: Path, size: int) -> list[dict[str, Any]]:
     np.savez(output / "expected.npz", x=pixel_values, logits=network(pixel_values)["logits"])
     rows = []
     for name, (function, operations, float16) in ways.items():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], weights)
         converter.target_spec.supported_ops = operations
         if float16:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,7 +196,7 @@ def serve(side: str, work: Path, threads: int, connection: Any) -> None:
         size, part = asked
         if size not in calls:
             data = photograph(size)
-            calls[size] = {**answer.parts(data), WHOLE: lambda data=data: answer.request(data)}
+            calls[size] = {**answer.parts(data), WHOLE: partial(answer.request, data)}
         start = time.perf_counter()
         result = calls[size][part]()
         seconds = time.perf_counter() - start
@@ -231,7 +232,9 @@ def process(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
 
 def compare(work: Path, sizes: list[str], threads: int, repeats: int) -> dict[str, Any]:
     """Time both sides in turns; return seconds[size][part][side] and the masks' differing pixels."""
-    seconds = {size: {part: {side: [] for side in SIDES} for part in (*PARTS, WHOLE)} for size in sizes}
+    seconds: dict[str, Any] = {
+        size: {part: {side: [] for side in SIDES} for part in (*PARTS, WHOLE)} for size in sizes
+    }
     masks: dict[str, dict[str, np.ndarray]] = {size: {} for size in sizes}
     with ExitStack() as stack:
         sides = {side: stack.enter_context(process(serve, side, work, threads)) for side in SIDES}
