@@ -67,9 +67,7 @@ def _read_header(data: tf.Tensor) -> _Header:
         return [unsigned(data, 18, 4), height, top_down, bits, compression, colors]
 
     with tf.control_dependencies([check]):
-        width, height, top_down, bits, compression, colors = tf.cond(
-            size == 12, short_header, long_header
-        )
+        width, height, top_down, bits, compression, colors = tf.cond(size == 12, short_header, long_header)
     colors = tf.where(colors == 0, tf.bitwise.left_shift(tf.ones_like(bits), bits % 32), colors)
     offset = unsigned(data, 10, 4)
     return _Header(size, offset, width, height, top_down, bits, compression, colors)

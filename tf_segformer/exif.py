@@ -92,9 +92,7 @@ def webp_orientation(data: tf.Tensor) -> tf.Tensor:
     return _orientation(data, found, found + 8, _length(data, found + 4, 4, "little"))
 
 
-def _length(
-    data: tf.Tensor, position: tf.Tensor, size: int, order: Literal["little", "big"]
-) -> tf.Tensor:
+def _length(data: tf.Tensor, position: tf.Tensor, size: int, order: Literal["little", "big"]) -> tf.Tensor:
     """Return the number at this position, scalar int32; 0 beyond the end of the data."""
     bytes_ = data[position : position + size]
     value = unsigned(tf.pad(bytes_, [[0, size - tf.size(bytes_)]]), 0, size, order)
@@ -116,9 +114,7 @@ def _find(
     return tf.where(matches(position), position, -1)
 
 
-def _orientation(
-    data: tf.Tensor, found: tf.Tensor, start: tf.Tensor, length: tf.Tensor
-) -> tf.Tensor:
+def _orientation(data: tf.Tensor, found: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Return the orientation in these EXIF data, or 1 where they are not found."""
     return tf.cond(found >= 0, lambda: _tiff_orientation(data[start : start + length]), lambda: 1)
 

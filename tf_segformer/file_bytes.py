@@ -32,17 +32,13 @@ def unsigned(
     dtype = tf.int32 if size < 4 else tf.int64
     values = tf.cast(tf.gather(data, position + tf.range(size)), dtype)
     weights = [256**i for i in range(size)]
-    return tf.reduce_sum(
-        values * tf.constant(weights if order == "little" else weights[::-1], dtype)
-    )
+    return tf.reduce_sum(values * tf.constant(weights if order == "little" else weights[::-1], dtype))
 
 
 def has_bytes(data: tf.Tensor, position: int | tf.Tensor, expected: bytes) -> tf.Tensor:
     """Return whether the data has these bytes at this position, scalar bool; no at its end."""
     found = data[position : position + len(expected)]
-    found = tf.pad(
-        tf.cast(found, tf.int32), [[0, len(expected) - tf.size(found)]], constant_values=-1
-    )
+    found = tf.pad(tf.cast(found, tf.int32), [[0, len(expected) - tf.size(found)]], constant_values=-1)
     return tf.reduce_all(found == tf.constant(list(expected)))
 
 

@@ -121,8 +121,7 @@ def _first_frame(data: tf.Tensor) -> _Frame:
 
     steps, position, _, transparency = tf.while_loop(
         lambda steps, position, within, _: (
-            (steps < MAX_STEPS)
-            & (within | ((byte(position) != _IMAGE) & (byte(position) != _TRAILER)))
+            (steps < MAX_STEPS) & (within | ((byte(position) != _IMAGE) & (byte(position) != _TRAILER)))
         ),
         step,
         (0, 13 + _palette_length(byte(10)), False, -1),

@@ -75,9 +75,7 @@ def image_size(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 @tf.autograph.experimental.do_not_convert
-def decode_image(
-    file: tf.Tensor, *, webp: bool = True, exif_orientation: bool = False
-) -> tf.Tensor:
+def decode_image(file: tf.Tensor, *, webp: bool = True, exif_orientation: bool = False) -> tf.Tensor:
     """Decode one image file: JPEG, PNG, GIF (first frame), BMP or WebP (first frame).
 
     Args:
@@ -127,6 +125,4 @@ def _decode_png(file: tf.Tensor) -> tf.Tensor:
         return tf.tile(tf.cast(tf.minimum(gray, 255), tf.uint8), [1, 1, 3])
 
     head = file_bytes(tf.strings.substr(file, 0, 26))
-    return tf.cond(
-        has_bytes(head, 24, _PNG_GRAY_16), gray_16, lambda: tf.io.decode_png(file, channels=3)
-    )
+    return tf.cond(has_bytes(head, 24, _PNG_GRAY_16), gray_16, lambda: tf.io.decode_png(file, channels=3))

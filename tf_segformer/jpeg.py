@@ -60,9 +60,7 @@ def _decode_inks(file: tf.Tensor) -> tf.Tensor:
     head = _read_head(file_bytes(file))
     first_three = _inks_beside(3, file, head)
     fourth = _inks_beside(0, file, head)[:, :, :1]
-    first_three = tf.cond(
-        head.transform != 0, lambda: _ycc_to_cmy(first_three), lambda: first_three
-    )
+    first_three = tf.cond(head.transform != 0, lambda: _ycc_to_cmy(first_three), lambda: first_three)
     # Inks are stored inverted, 255 is white. Pillow rounds to the nearest.
     return tf.cast((first_three * fourth + 127) // 255, tf.uint8)
 
@@ -77,9 +75,7 @@ def _inks_beside(constant: int, file: tf.Tensor, head: _Head) -> tf.Tensor:
     file = tf.strings.regex_replace(file, "Adobe", "-dobe")
     # An ink's entry in the frame header is its name, its sampling and the number of its table.
     entries = head.frame + 10
-    numbers = [
-        unsigned(file_bytes(file), entries + 3 * i + 2, 1) for i in range(_INKS) if i != constant
-    ]
+    numbers = [unsigned(file_bytes(file), entries + 3 * i + 2, 1) for i in range(_INKS) if i != constant]
     taken = tf.reduce_any(tf.range(_INKS)[:, None] == tf.stack(numbers), axis=1)
     free = tf.argmin(tf.cast(taken, tf.int32))
     number = little_endian(free, 1)
@@ -99,9 +95,7 @@ def _inks_beside(constant: int, file: tf.Tensor, head: _Head) -> tf.Tensor:
 
 
 def _read_head(data: tf.Tensor) -> _Head:
-    def step(
-        steps: tf.Tensor, at: tf.Tensor, frame: tf.Tensor, adobe: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def step(steps: tf.Tensor, at: tf.Tensor, frame: tf.Tensor, adobe: tf.Tensor) -> tuple[tf.Tensor, ...]:
         marker = unsigned(data, at + 1, 1)
         filling = marker == 0xFF  # any number of FF may precede a marker
         # Of the markers C0 to CF those divisible by four, but for C0, are tables.

@@ -148,9 +148,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error
     if not isinstance(config, dict):
-        raise ValueError(
-            f"{path} holds a {type(config).__name__}, expected a JSON object of settings."
-        )
+        raise ValueError(f"{path} holds a {type(config).__name__}, expected a JSON object of settings.")
     return config
 
 
@@ -188,9 +186,7 @@ def _size(size: Any, *, square: bool) -> dict[str, int]:
         )
     for name, value in size.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(
-                f"size[{name!r}] is {value!r}, expected a positive whole number of pixels."
-            )
+            raise ValueError(f"size[{name!r}] is {value!r}, expected a positive whole number of pixels.")
     return dict(size)
 
 
@@ -262,7 +258,5 @@ def preprocess(
     """
     if processing.do_resize:
         height, width = output_size(tf.shape(pixels)[0], tf.shape(pixels)[1], processing)
-        pixels = resampling.resize(
-            pixels, height, width, processing.resample, pass_order=pass_order
-        )
+        pixels = resampling.resize(pixels, height, width, processing.resample, pass_order=pass_order)
     return normalize(pixels, processing)

@@ -75,9 +75,7 @@ def resize(
         return tf.cond(in_h == out_h, lambda: image, lambda: _resample_rows(image, out_h, resample))
 
     def columns(image: tf.Tensor) -> tf.Tensor:
-        return tf.cond(
-            in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, resample)
-        )
+        return tf.cond(in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, resample))
 
     if resample == NEAREST:
         resized = tf.gather(pixels, _nearest_positions(in_h, out_h), axis=0)
@@ -152,9 +150,7 @@ def _blocks(in_size: tf.Tensor, out_size: tf.Tensor, resample: int) -> tuple[tf.
     return positions, tf.cast(tf.where(inside, 4 * weights, 0), tf.float64)
 
 
-def _weighted_sum(
-    rows: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor, resample: int
-) -> tf.Tensor:
+def _weighted_sum(rows: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor, resample: int) -> tf.Tensor:
     """Return uint8 [B * _BLOCK, N], the rounded weighted sums of uint8 rows [h, N].
 
     The matrix product is exact in any order of summation: levels of 8 bits times weights of 24

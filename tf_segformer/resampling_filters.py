@@ -55,9 +55,7 @@ FILTERS: dict[int, tuple[Callable[[tf.Tensor], tf.Tensor], float]] = {
 }
 
 
-def resampling_weights(
-    in_size: tf.Tensor, out_size: tf.Tensor, resample: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+def resampling_weights(in_size: tf.Tensor, out_size: tf.Tensor, resample: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the weights with which Pillow resamples one axis.
 
     Args:

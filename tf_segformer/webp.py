@@ -34,9 +34,7 @@ def decode_webp(file: tf.Tensor) -> tf.Tensor:
     """
     data = file_bytes(file)
     end = unsigned(data, 4, 4) + 8
-    whole = tf.debugging.Assert(
-        end <= tf.size(data, out_type=tf.int64), ["The WebP file is truncated"]
-    )
+    whole = tf.debugging.Assert(end <= tf.size(data, out_type=tf.int64), ["The WebP file is truncated"])
     with tf.control_dependencies([whole]):
         end = tf.cast(end, tf.int32)
     # tf.io.decode_webp ignores what comes behind the image; Pillow refuses the file.
