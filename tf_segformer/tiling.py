@@ -197,10 +197,11 @@ def reduce_contenders(
         reduced = reduction(resized, tile[part] - start, label[part])
         return i + 1, stop, parts.write(i, tf.reshape(reduced, [-1]))
 
-    # Parts are flat, because no part at all could not be concatenated otherwise.
-    parts = tf.TensorArray(dtype, 0, dynamic_size=True, infer_shape=False, element_shape=[None])
+    # Parts are flat and begin with an empty one: eagerly, no part at all could not be concatenated.
+    parts = tf.TensorArray(dtype, 1, dynamic_size=True, infer_shape=False, element_shape=[None])
+    parts = parts.write(0, tf.zeros([0], dtype))
     n = tf.size(row)
-    _, _, parts = tf.while_loop(lambda i, start, _: start < n, step, (0, 0, parts))
+    _, _, parts = tf.while_loop(lambda i, start, _: start < n, step, (1, 0, parts))
     return tf.reshape(parts.concat(), [n, rows.size, columns.size])
 
 

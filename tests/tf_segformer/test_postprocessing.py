@@ -206,3 +206,11 @@ def test_a_batch_of_photographs_of_different_sizes_in_a_session(tmp_path):
     for item, size, png in zip(logits, sizes, pngs, strict=True):
         found = tf.io.decode_png(png)[..., 0].numpy().astype(np.int32)
         assert disagreements(found, item, *size) == (0, 0)
+
+
+def test_one_class_everywhere_eagerly_and_in_a_graph():
+    # no cell is mixed, so there is nothing to contest
+    logits = np.zeros((4, 5, 3), np.float32)
+    logits[..., 1] = 1.0
+    assert (label_map(logits, 13, 17).numpy() == 1).all()
+    assert (tf.function(label_map)(tf.constant(logits), 13, 17).numpy() == 1).all()
