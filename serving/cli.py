@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from serving import session_check
 from serving.layout import LayoutError, check_destination
 
 SERVER_IMAGE = "tensorflow/serving:2.20.0"
@@ -75,8 +74,9 @@ def _summary(path: Path) -> str:
     content = json.loads((path / "assets.extra" / "manifest.json").read_text(encoding="utf-8"))
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     name = path.parent.name
+    script = Path(__file__).with_name("session_check.py")
+    script = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
     quoted, base = shlex.quote(str(path)), shlex.quote(str(path.parent.absolute()))
-    checker = shlex.quote(os.path.relpath(session_check.__file__))
     shapes = [
         f"  {signature}: {_tensors(sides['inputs'])} → {_tensors(sides['outputs'])}"
         for signature, sides in content["signatures"].items()
@@ -87,7 +87,7 @@ def _summary(path: Path) -> str:
             *shapes,
             "",
             "Check it on any machine, with nothing but TensorFlow (pip install tensorflow):",
-            f"  python {checker} {quoted} --image photo.jpg --outputs answers.npz",
+            f"  python {shlex.quote(str(script))} {quoted} --image photo.jpg --outputs answers.npz",
             "Serve it (needs Docker):",
             f"  docker run --rm -p 8500:8500 -p 8501:8501 -v {base}:/models/{name} -e MODEL_NAME={name} "
             f"{SERVER_IMAGE} --enable_batching "

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
-from serving.signatures import input_spec, trace_signatures
-from serving.verification import check_in_fresh_process, example_values, expected_answers
+from serving.signatures import trace_signatures
+from serving.verification import check_in_fresh_process, example_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.hub import find_file
@@ -90,12 +90,7 @@ def export_saved_model(
         write_warmup_records(extra / WARMUP_FILE, destination.name, requests)
 
         progress("Checking the SavedModel in a fresh process")
-        inputs = {
-            name: {input_spec(signature).name: example_values(input_spec(signature).dtype)}
-            for name, signature in signatures.items()
-        }
-        expected = expected_answers(model, processing, label_set)
-        report = check_in_fresh_process(unfinished.path, inputs, expected)
+        report = check_in_fresh_process(unfinished.path, *example_answers(model, signatures))
         content = {
             "checkpoint": manifest.describe_checkpoint(model_folder),
             "packages": manifest.describe_packages(),

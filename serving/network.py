@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-from serving.graph import Tensors, graph_function
+Tensors = dict[str, tf.Tensor]
 
 
 def pixel_values_spec(model: Any) -> tf.TensorSpec:
@@ -39,7 +39,7 @@ def trace_network(model: Any) -> Any:
         return {"logits": output.logits, **states}
 
     spec = pixel_values_spec(model)
-    traced = graph_function(network, spec).get_concrete_function()
+    traced = tf.function(network, input_signature=[spec], autograph=False).get_concrete_function()
     graph_def, renamed = compact(traced.graph.as_graph_def())
     captures = [(renamed[inner.op.name], outer) for outer, inner in traced.graph.captures]
     outputs = {
@@ -58,7 +58,7 @@ def trace_network(model: Any) -> Any:
             tensor.set_shape(traced.structured_outputs[name].shape)
         return dict(zip(outputs, tensors, strict=True))
 
-    return graph_function(compacted, spec)
+    return tf.function(compacted, input_signature=[spec], autograph=False)
 
 
 def compact(graph_def: GraphDef) -> tuple[GraphDef, dict[str, str]]:
