@@ -30,9 +30,9 @@ def test_export_prints_what_was_made_and_how_to_go_on(checkpoint, tmp_path, monk
 
 
 def test_the_printed_check_command_runs(version_dir, tmp_path, monkeypatch):
-    from serving.cli import _summary
-
     from PIL import Image
+
+    from serving.cli import _summary
 
     photo = tmp_path / "photo.jpg"
     monkeypatch.chdir(tmp_path)
