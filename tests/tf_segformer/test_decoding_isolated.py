@@ -1,0 +1,82 @@
+"""A batch of good and bad files, decoded one by one within one call, also from a SavedModel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.tf_segformer.decoding_cases import by_pillow
+from tests.tf_segformer.image_kinds import KINDS, make, saved
+from tf_segformer.isolated_decoding import decode_batch
+
+MAX_PIXELS = 50_000
+
+
+class Decoder(tf.Module):
+    def __init__(self, *, webp: bool = True) -> None:
+        super().__init__()
+        self.webp = webp
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decode(self, files: tf.Tensor) -> dict[str, tf.Tensor]:
+        decoded = decode_batch(files, max_pixels=MAX_PIXELS, webp=self.webp)
+        return {"pixels": decoded.pixels, "sizes": decoded.sizes}
+
+
+def pixels(serialized: bytes) -> np.ndarray | None:
+    return tf.io.parse_tensor(serialized, tf.uint8).numpy() if serialized else None
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder()
+
+
+def test_a_bad_file_leaves_the_others_alone(decoder: Decoder) -> None:
+    good = [make(kind, 5, 30) for kind in KINDS]
+    bad = [file[: len(file) // 2] for file in good] + [b"", b"text"]
+    files = [file for pair in zip([*good, good[0], good[0]], bad, strict=True) for file in pair]
+    found = decoder.decode(tf.constant(files))
+    for file, serialized in zip(files, found["pixels"].numpy(), strict=True):
+        expected = by_pillow(file)
+        if expected is None:
+            assert serialized == b""
+        else:
+            np.testing.assert_array_equal(pixels(serialized), expected)
+
+
+def test_a_batch_may_be_empty(decoder: Decoder) -> None:
+    found = decoder.decode(tf.constant([], tf.string))
+    assert found["pixels"].shape == (0,) and found["sizes"].shape == (0, 2)
+
+
+def test_too_many_pixels_are_told_from_damage(decoder: Decoder) -> None:
+    files = [saved(Image.new("RGB", (501, 100)), name) for name in ("JPEG", "PNG", "GIF", "BMP", "WEBP")]
+    found = decoder.decode(tf.constant([*files, files[0][:100]]))
+    assert found["pixels"].numpy().tolist() == [b""] * 6
+    assert found["sizes"].numpy().tolist() == [[100, 501]] * 5 + [[0, 0]]
+
+
+def test_webp_can_be_left_out() -> None:
+    file = make("WebP lossy", 5, 30)
+    decoder = Decoder(webp=False)
+    found = decoder.decode(tf.constant([file]))
+    assert found["pixels"].numpy().tolist() == [b""]
+    assert found["sizes"].numpy().tolist() == [list(by_pillow(file).shape[:2])]
+
+
+def test_a_session_decodes_from_a_saved_model(decoder: Decoder, tmp_path: Path) -> None:
+    tf.saved_model.save(decoder, str(tmp_path), signatures={"serving_default": decoder.decode})
+    files = [make(kind, 6, 30) for kind in KINDS]
+    files += [file[:-20] for file in files]
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+        signature = meta.signature_def["serving_default"]
+        feed = {signature.inputs["files"].name: files}
+        found = session.run(signature.outputs["pixels"].name, feed)
+    eager = decoder.decode(tf.constant(files))["pixels"].numpy()
+    assert found.tolist() == eager.tolist()
+    assert sum(serialized != b"" for serialized in found) >= len(KINDS)
+    assert (tmp_path / "saved_model.pb").stat().st_size < 400_000
