@@ -67,15 +67,15 @@ def confidence_map(
     if measure not in _MEASURES:
         raise ValueError(f"measure is {measure!r}; expected one of {', '.join(_MEASURES)}.")
     logits, rows, columns = tiling.place(logits, height, width)
-    sound = tf.reduce_all(tf.math.is_finite(logits), axis=-1)
-    logits = tf.where(sound[:, :, None], logits, tf.zeros([], logits.dtype))
     classes, pixels = tf.shape(logits)[-1], tf.size(columns.first)
     bands = tiling.cut(rows, tf.maximum(BUDGET // (pixels * classes), 1))
     right = columns.weight[:, None]
 
     def band(i: tf.Tensor, parts: tf.TensorArray) -> tuple:
         ends = tf.stack([bands.first[i], bands.second[i]])
-        lines = _possible_classes(tf.gather(logits, ends))  # [2, w, K']
+        lines = tf.gather(logits, ends)  # [2, w, K]
+        sound = tf.reduce_all(tf.math.is_finite(lines), axis=[0, 2])  # [w]
+        lines = _possible_classes(tf.where(sound[:, None], lines, tf.zeros([], lines.dtype)))  # [2, w, K']
         wide = (1 - right) * tf.gather(lines, columns.first, axis=1)
         wide += right * tf.gather(lines, columns.second, axis=1)  # [2, W, K']
         below = rows.weight[bands.start[i] : bands.start[i + 1]]
@@ -83,8 +83,7 @@ def confidence_map(
         resized = tf.matmul(tf.stack([1 - below, below], axis=1), tf.reshape(wide, [2, -1]))
         resized = tf.reshape(resized, [-1, pixels, tf.shape(lines)[-1]])  # [P, W, K']
         values = _MEASURES[measure](tf.nn.softmax(resized), classes)
-        whole = tf.reduce_all(tf.gather(sound, ends), axis=0)
-        whole = tf.gather(whole, columns.first) & tf.gather(whole, columns.second)
+        whole = tf.gather(sound, columns.first) & tf.gather(sound, columns.second)
         values = tf.where(whole, values, 1.0 if measure == "entropy" else 0.0)
         return i + 1, parts.write(i, tf.cast(tf.round(255 * values), tf.uint8))
 

@@ -21,7 +21,7 @@ def label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
     reference only where that finds two classes equal to within the rounding of these few
     operations. Ties go to the lowest class, NaN wins over every number (as in `torch.argmax`), and
     one class alone (a binary model) is 0 everywhere. Beside the result itself, the memory needed is
-    bounded by a few tens of megabytes and a few times the logits'.
+    bounded by a few tens of megabytes, whatever the logits and sizes.
 
     It runs in a graph, with any shape dynamic; map it over a batch with `tf.map_fn`.
 
@@ -40,7 +40,8 @@ def label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
     """
     logits, rows, columns = tiling.place(logits, height, width)
     labels = tf.cond(
-        tf.reduce_all(tf.math.is_finite(logits)),
+        # What is not finite makes the sum so (and a sum that overflows is merely taken for it).
+        tf.reduce_all(tf.math.is_finite(tf.reduce_sum(logits, axis=-1))),
         lambda: _by_tiles(logits, tiling.cut(rows), tiling.cut(columns)),
         lambda: _by_rows(logits, rows, columns),
     )
@@ -51,7 +52,7 @@ def _by_tiles(logits: tf.Tensor, rows: tiling.Tiles, columns: tiling.Tiles) -> t
     """The label map of finite logits."""
     classes = tf.shape(logits)[-1]
     dtype = _smallest_dtype(logits.shape[-1])
-    corner, *others = tiling.corners(_winner(logits), rows, columns)
+    corner, *others = tiling.corners(_winners(logits), rows, columns)
     mixed = tf.reduce_any([tf.not_equal(corner, other) for other in others], axis=0)
     # The table of tiles begins with one tile of each class.
     pure = tf.tile(tf.range(classes)[:, None, None], [1, rows.size, columns.size])
@@ -92,6 +93,19 @@ def _winner(values: tf.Tensor) -> tf.Tensor:
     classes = tf.shape(values)[-1]
     best = tf.reduce_max(values, axis=-1, keepdims=True)
     return tf.reduce_min(tf.where(tf.equal(values, best), tf.range(classes), classes), axis=-1)
+
+
+def _winners(logits: tf.Tensor) -> tf.Tensor:
+    """`_winner` of logits [h, w, K], some rows at a time: a sliding window's may fill the memory."""
+    height, width, classes = tf.unstack(tf.shape(logits))
+    step = tf.maximum(8 * tiling.BUDGET // (width * classes), 1)
+
+    def some_rows(start: tf.Tensor, parts: tf.TensorArray) -> tuple:
+        return start + step, parts.write(start // step, _winner(logits[start : start + step]))
+
+    parts = tf.TensorArray(tf.int32, -(-height // step), infer_shape=False, element_shape=[None, None])
+    _, parts = tf.while_loop(lambda start, _: start < height, some_rows, (0, parts), parallel_iterations=1)
+    return parts.concat()
 
 
 def _by_rows(logits: tf.Tensor, rows: tiling.Axis, columns: tiling.Axis) -> tf.Tensor:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import tensorflow as tf
 
 from tf_segformer import resampling
@@ -109,6 +108,8 @@ class ImageProcessing:
         for name in ("image_mean", "image_std"):
             if config.get(name) is not None:
                 values[name] = _per_channel(name, config[name])
+        if 0.0 in values.get("image_std", ()):
+            raise ValueError(f"image_std is {config['image_std']!r}, expected no zero: it is a divisor.")
         if config.get("size") is not None:
             to_square = config.get("default_to_square")
             values |= _size(config["size"], square=True if to_square is None else bool(to_square))
@@ -191,53 +192,72 @@ def _size(size: Any, *, square: bool) -> dict[str, int]:
 
 
 def output_size(
-    height: tf.Tensor, width: tf.Tensor, processing: ImageProcessing
+    height: tf.Tensor, width: tf.Tensor, processing: ImageProcessing, *, check: bool = True
 ) -> tuple[int | tf.Tensor, int | tf.Tensor]:
     """Return the size (height, width) in pixels to which an image of this size is resized.
 
     Source: `PilBackend.resize` of transformers 5.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the image is so narrow that a side would be 0. Not if `check` is
+            false: the size then has a 0.
     """
     if not processing.do_resize:
         return height, width
     if processing.shortest_edge is None:
         return processing.height, processing.width
-    if processing.longest_edge is not None:
-        raise NotImplementedError("size with longest_edge is not supported yet.")
-    short, long = tf.minimum(height, width), tf.maximum(height, width)
-    edge = processing.shortest_edge
-    # int(edge * long / short) in Python: an exact integer product, then a float64 quotient.
-    quotient = tf.cast(tf.cast(long, tf.int64) * edge, tf.float64) / tf.cast(short, tf.float64)
-    new_long = tf.cast(quotient, tf.int32)
-    return (
-        tf.where(width <= height, new_long, edge),
-        tf.where(width <= height, edge, new_long),
-    )
+    h, w = tf.cast(height, tf.int64), tf.cast(width, tf.int64)
+    edge = tf.constant(processing.shortest_edge, tf.int64)
+    if processing.longest_edge is None:
+        h, w = tf.where(w <= h, edge * h // w, edge), tf.where(w <= h, edge, edge * w // h)
+        return tuple(tf.unstack(tf.cast(tf.minimum(tf.stack([h, w]), tf.int32.max), tf.int32)))
+    sides = tf.cast(_within_longest_edge(h, w, edge, processing.longest_edge), tf.int32)
+    if not check:
+        return tuple(tf.unstack(sides))
+    # The reference's Pillow refuses an empty size with a ValueError.
+    message = f"The image is too narrow: its shorter side, in proportion to {processing.longest_edge}, is 0."
+    with tf.control_dependencies([tf.debugging.assert_positive(sides, message)]):
+        return tuple(tf.unstack(tf.identity(sides)))
+
+
+def _within_longest_edge(h: tf.Tensor, w: tf.Tensor, edge: tf.Tensor, longest: int) -> tf.Tensor:
+    """Return int64 [height, width], found by the reference's float64 operations in their order."""
+    short, long = tf.cast(tf.minimum(h, w), tf.float64), tf.cast(tf.maximum(h, w), tf.float64)
+    exceeds = long / short * tf.cast(edge, tf.float64) > longest
+    raw = tf.where(exceeds, longest * short / long, tf.cast(edge, tf.float64))
+    edge = tf.cast(tf.round(raw), tf.int64)  # half to even, as Python's
+    other = tf.cast(raw * long / short, tf.int64)
+    resized = tf.where(w < h, tf.stack([other, edge]), tf.stack([edge, other]))
+    return tf.where(tf.minimum(h, w) == edge, tf.stack([h, w]), resized)
 
 
 def normalize(pixels: tf.Tensor, processing: ImageProcessing) -> tf.Tensor:
     """Rescale and normalise levels as the reference does, bit for bit.
 
-    Every channel has only 256 levels, so numpy computes their values once, in the reference's
-    dtypes and order (float64 product, rounded to float32, then float32 difference and quotient),
-    and the graph looks them up.
+    Each operation is the reference's, in its dtype and order: float64 product, rounded to float32,
+    then float32 difference and quotient. (A table of the 256 levels takes three times as long.)
 
     Args:
-        pixels: uint8 [..., 3].
+        pixels: uint8 [..., w, 3].
         processing: the checkpoint's preprocessing.
 
     Returns:
-        float32 [..., 3].
+        float32 [..., w, 3].
     """
-    levels = np.repeat(np.arange(256.0)[:, None], 3, axis=1)  # (level, channel)
+    shape = tf.shape(pixels)
+    values = tf.reshape(pixels, [-1, 3 * shape[-2]])  # whole rows: channels are too short for SIMD
     if processing.do_rescale:
-        levels = levels * processing.rescale_factor
-    table = levels.astype(np.float32)
+        values = tf.cast(values, tf.float64) * processing.rescale_factor
+    values = tf.cast(values, tf.float32)
     if processing.do_normalize:
-        mean = np.array(processing.image_mean, np.float32)
-        std = np.array(processing.image_std, np.float32)
-        table = (table - mean) / std
-    index = tf.cast(pixels, tf.int32) * 3 + tf.range(3)
-    return tf.gather(tf.constant(table.reshape(-1)), index)
+        mean, std = (
+            tf.tile(tf.constant(per_channel, tf.float32), shape[-2:-1])
+            for per_channel in (processing.image_mean, processing.image_std)
+        )
+        # A graph's optimizer makes a division by constants a product with their rounded
+        # reciprocals, but leaves this op alone; it differs where std is 0 (0, not infinite).
+        values = tf.math.divide_no_nan(values - mean, std)
+    return tf.ensure_shape(tf.reshape(values, shape), pixels.shape)
 
 
 def preprocess(

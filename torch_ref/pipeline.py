@@ -122,6 +122,23 @@ def label_map(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return processor.post_process_semantic_segmentation(outputs, target_sizes=[size])[0].numpy()
 
 
+def top_two_margins(logits: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """By how much each pixel's best class leads the second, in logits resized as for the label map.
+
+    Args:
+        logits: (1, K, h, w), float32 or float64, K at least 2.
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width), the logits' dtype.
+    """
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(np.ascontiguousarray(logits)), size=size, mode="bilinear", align_corners=False
+    )
+    best = resized[0].topk(2, dim=0).values
+    return (best[0] - best[1]).numpy()
+
+
 def save_label_map(labels: np.ndarray, path: str | Path) -> None:
     """Writes a label map as a gray PNG: 8 bits a pixel up to label 255, else 16 bits.
 
