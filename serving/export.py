@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
-from serving.signatures import trace_signatures
-from serving.verification import check_in_fresh_process, example_answers
+from serving.options import ExportOptions
+from serving.signatures import input_spec, trace_signatures
+from serving.verification import check_in_fresh_process, example_values, expected_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.hub import find_file
@@ -38,6 +39,7 @@ def export_saved_model(
     version: int | None = None,
     *,
     batch_sizes: Sequence[int] = BATCH_SIZES,
+    options: ExportOptions | None = None,
     parity_report: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Path:
@@ -51,6 +53,7 @@ def export_saved_model(
         destination: ``models/NAME``; the version becomes a folder in it.
         version: its number; None takes the next free one.
         batch_sizes: those the server will run: the warm-up records and batching parameters list them.
+        options: what is fixed in the graph: resizing, orientation, limits; None for the defaults.
         parity_report: the result of a parity run, kept in the manifest.
         progress: called with a short text before each step.
 
@@ -61,9 +64,10 @@ def export_saved_model(
         tf_segformer.checkpoints.CheckpointError: the model cannot be found or read.
         serving.layout.LayoutError: the version exists, or the destination cannot be written.
         serving.verification.CheckFailedError: the written version failed its check.
-        ExportError: the model cannot be exported, or there is no space.
+        ExportError: the model cannot be exported so, or there is no space.
     """
     destination = Path(destination)
+    options = options or ExportOptions()
     batch_sizes = sorted(set(batch_sizes))
     if not batch_sizes or batch_sizes[0] < 1:
         raise ExportError(f"batch sizes {batch_sizes}: give one or more numbers from 1 up.")
@@ -74,13 +78,14 @@ def export_saved_model(
         )
         processing = read_processing(model_folder)
         label_set = read_labels(model)
+        check_options(options, processing)
         _require_space(destination, model)
 
         progress("Tracing the signatures")
-        module, signatures = trace_signatures(model, processing, label_set)
+        module, signatures = trace_signatures(model, processing, label_set, options)
         progress("Writing the SavedModel")
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(module, str(unfinished.path), signatures, options)
+        save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(unfinished.path), signatures, save_options)
         extra = unfinished.path / "assets.extra"
         extra.mkdir()
         manifest.write_json(extra / "labels.json", manifest.describe_labels(label_set))
@@ -90,11 +95,17 @@ def export_saved_model(
         write_warmup_records(extra / WARMUP_FILE, destination.name, requests)
 
         progress("Checking the SavedModel in a fresh process")
-        report = check_in_fresh_process(unfinished.path, *example_answers(model, signatures))
+        inputs = {
+            name: {input_spec(signature).name: example_values(input_spec(signature).dtype)}
+            for name, signature in signatures.items()
+        }
+        expected = expected_answers(model, processing, label_set, options)
+        report = check_in_fresh_process(unfinished.path, inputs, expected)
         content = {
             "checkpoint": manifest.describe_checkpoint(model_folder),
             "packages": manifest.describe_packages(),
             "preprocessing": processing.to_dict(),
+            "options": options.to_dict(),
             "label_set": label_set.name,
             "batch_sizes": batch_sizes,
             "signatures": report["signatures"],
@@ -111,20 +122,22 @@ def read_processing(model_folder: str | os.PathLike[str]) -> ImageProcessing:
     """Return the preprocessing of a checkpoint folder or Hub id.
 
     Raises:
-        ExportError: there is no usable preprocessor config, or it gives images no fixed size.
+        ExportError: there is no usable preprocessor config.
     """
     found = [find_file(model_folder, name) for name in PROCESSING_FILES]
     folder = next((path.parent for path in found if path is not None), model_folder)
     try:
-        processing = ImageProcessing.from_pretrained(folder)
+        return ImageProcessing.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ExportError(str(error)) from error
-    if not processing.do_resize or processing.shortest_edge is not None:
-        raise ExportError(
-            f"{model_folder}: its preprocessing keeps each image's own shape, so images cannot be put into "
-            'one batch. Give preprocessor_config.json a fixed "size": {"height": …, "width": …}.'
-        )
-    return processing
+
+
+def check_options(options: ExportOptions, processing: ImageProcessing) -> None:
+    """Raise ExportError if the options do not fit the checkpoint's preprocessing."""
+    try:
+        options.resizing.completed(processing)
+    except ValueError as error:
+        raise ExportError(f"resizing: {error}") from error
 
 
 def read_labels(model: Any) -> LabelSet:

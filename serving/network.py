@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
 
-Tensors = dict[str, tf.Tensor]
+from serving.graph import Tensors, graph_function
 
 
 def pixel_values_spec(model: Any) -> tf.TensorSpec:
@@ -39,7 +39,7 @@ def trace_network(model: Any) -> Any:
         return {"logits": output.logits, **states}
 
     spec = pixel_values_spec(model)
-    traced = tf.function(network, input_signature=[spec], autograph=False).get_concrete_function()
+    traced = graph_function(network, spec).get_concrete_function()
     graph_def, renamed = compact(traced.graph.as_graph_def())
     captures = [(renamed[inner.op.name], outer) for outer, inner in traced.graph.captures]
     outputs = {
@@ -48,17 +48,25 @@ def trace_network(model: Any) -> Any:
     }
 
     def compacted(pixel_values: tf.Tensor) -> Tensors:
+        shape = tf.shape(pixel_values)
+        # oneDNN's convolution gives an empty batch the shape of its input, without an error: one image of
+        # zeros goes through instead, and is left out of the answer.
+        some = tf.cond(
+            tf.equal(shape[0], 0),
+            lambda: tf.zeros(tf.concat([[1], shape[1:]], axis=0)),
+            lambda: pixel_values,
+        )
         graph = tf.compat.v1.get_default_graph()
         inputs = {name: graph.capture(outer) for name, outer in captures}
-        inputs[renamed[traced.inputs[0].op.name]] = pixel_values
+        inputs[renamed[traced.inputs[0].op.name]] = some
         tensors = tf.graph_util.import_graph_def(
             graph_def, input_map=inputs, return_elements=list(outputs.values()), name=""
         )
         for tensor, name in zip(tensors, outputs, strict=True):
             tensor.set_shape(traced.structured_outputs[name].shape)
-        return dict(zip(outputs, tensors, strict=True))
+        return {name: tensor[: shape[0]] for name, tensor in zip(outputs, tensors, strict=True)}
 
-    return tf.function(compacted, input_signature=[spec], autograph=False)
+    return graph_function(compacted, spec)
 
 
 def compact(graph_def: GraphDef) -> tuple[GraphDef, dict[str, str]]:

@@ -52,16 +52,25 @@ def batching_parameters(batch_sizes: Sequence[int]) -> str:
 def warmup_requests(
     signatures: Mapping[str, Any], processing: ImageProcessing, batch_sizes: Sequence[int]
 ) -> list[tuple[str, dict[str, tf.TensorProto]]]:
-    """Return one request per signature and batch size, each a few hundred bytes long."""
-    image = np.array([tf.io.encode_jpeg(np.zeros((64, 96, 3), np.uint8)).numpy()], object)
+    """Return one request per signature and batch size, each a few hundred bytes long.
+
+    Batches of image files alternate between JPEG and PNG, whose decoders are made ready separately; one
+    more request does so where all batches are of one file.
+    """
+    black = np.zeros((64, 96, 3), np.uint8)
+    files = np.array([tf.io.encode_jpeg(black).numpy(), tf.io.encode_png(black).numpy()], object)
     size = (1, processing.height, processing.width)
     requests = []
     for batch_size in batch_sizes:
         for name, signature in signatures.items():
             spec = input_spec(signature)
-            one = image if spec.dtype == tf.string else _zeros((*size, spec.shape[-1]), spec)
-            inputs = {spec.name: tensor_proto(np.repeat(one, batch_size, axis=0))}
-            requests.append((name, inputs))
+            if spec.dtype == tf.string:
+                batch = np.resize(files, batch_size)
+            else:
+                batch = np.repeat(_zeros((*size, spec.shape[-1]), spec), batch_size, axis=0)
+            requests.append((name, {spec.name: tensor_proto(batch)}))
+    if max(batch_sizes) == 1:
+        requests.append(("serving_default", {"image_bytes": tensor_proto(files[1:])}))
     return requests
 
 

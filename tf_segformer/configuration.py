@@ -1,6 +1,7 @@
 """The published variants, and the check that a config describes a network this port computes."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,22 @@ def check_config(config: SegformerConfig, source: str = "The config") -> None:
             f"{source}: hidden_act {config.hidden_act!r} is not computed by this port; expected one of "
             f"{', '.join(ACTIVATIONS)}."
         )
+
+
+def smallest_side(config: SegformerConfig) -> int:
+    """The least height and width in pixels that the network takes.
+
+    Below it a stage's feature map is smaller than the kernel of its sequence reduction; the model refuses
+    it, as PyTorch does.
+    """
+
+    def fits(side: int) -> bool:
+        for kernel, stride, reduction in zip(
+            config.patch_sizes, config.strides, config.sr_ratios, strict=True
+        ):
+            side = (side + 2 * (kernel // 2) - kernel) // stride + 1
+            if side < max(reduction, 1):
+                return False
+        return True
+
+    return next(side for side in count(1) if fits(side))

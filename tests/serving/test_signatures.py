@@ -8,7 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from serving.signatures import trace_signatures
-from tf_segformer.labels import LabelSet, distinct_palette
+from tf_segformer.configuration import variant_config
+from tf_segformer.labels import LabelSet, distinct_palette, label_set_for
 from tf_segformer.postprocessing import label_map
 from tf_segformer.preprocessing import ImageProcessing, preprocess
 
@@ -46,7 +47,8 @@ def test_masks_have_the_images_own_sizes_and_labels(served, keras_model, checkpo
     photos = [photo(size, seed) for seed, size in enumerate(SIZES)]
     files = [encoded(photos[0]), *(encoded(pixels, format="PNG") for pixels in photos[1:])]
     answer = served.run("serving_default", {"image_bytes": batch(files)})
-    assert set(answer) >= {"mask_png_bytes", "height", "width"}
+    assert set(answer) == {"mask_png_bytes", "height", "width", "status_bytes"}
+    assert answer["status_bytes"].tolist() == [b"ok"] * len(SIZES)
     np.testing.assert_array_equal(answer["height"], [height for height, _ in SIZES])
     np.testing.assert_array_equal(answer["width"], [width for _, width in SIZES])
     found = set()
@@ -101,6 +103,35 @@ def test_logits_from_bytes_are_the_logits_of_the_prepared_image(served, checkpoi
     np.testing.assert_array_equal(answer["width"], [50, 80])
 
 
+def test_confidence_is_the_softmax_of_the_resized_logits(served, keras_model, checkpoint):
+    pixels = photo((60, 90), seed=3)
+    files = batch([encoded(pixels)])
+    answer = served.run("segment_with_confidence", {"image_bytes": files})
+    logits = served.run("logits_from_bytes", {"image_bytes": files})["logits"]
+    resized = tf.image.resize(logits, pixels.shape[:2]).numpy()[0]
+    probability = tf.nn.softmax(resized).numpy().max(axis=-1)
+    mask, confidence = (
+        np.asarray(Image.open(io.BytesIO(answer[f"{name}_png_bytes"][0]))) for name in ("mask", "confidence")
+    )
+    np.testing.assert_array_equal(mask, expected_labels(keras_model, checkpoint, pixels))
+    np.testing.assert_allclose(confidence, 255 * probability, rtol=0, atol=1.51)
+    share, mean = answer["class_share"][0], answer["class_confidence"][0]
+    for index in range(keras_model.config.num_labels):
+        found = mask == index
+        assert share[index] == pytest.approx(found.mean())
+        assert mean[index] == pytest.approx(confidence[found].mean() / 255 if found.any() else 0.0)
+
+
+def test_overlay_mixes_photograph_and_class_colours(served, keras_model, checkpoint):
+    pixels = photo((60, 90), seed=3)
+    answer = served.run("overlay", {"image_bytes": batch([encoded(pixels)])})
+    picture = Image.open(io.BytesIO(answer["overlay_png_bytes"][0]))
+    assert (picture.mode, picture.size) == ("RGB", (90, 60))
+    colors = label_set_for(keras_model.config).colors()[expected_labels(keras_model, checkpoint, pixels)]
+    mixed = (pixels.astype(float) + colors) / 2
+    np.testing.assert_allclose(np.asarray(picture), mixed, rtol=0, atol=1.0)
+
+
 def test_an_empty_batch_is_answered_with_an_empty_batch(served):
     answer = served.run("serving_default", {"image_bytes": batch([])})
     assert all(value.shape == (0,) for value in answer.values())
@@ -110,7 +141,7 @@ class FakeModel:
     """The network's call contract; the winning class is written in the red channel of the input."""
 
     def __init__(self, classes):
-        self.config = type("Config", (), {"num_labels": classes, "num_channels": 3})
+        self.config = variant_config("b0", num_labels=classes)
         self.weights = []
 
     def __call__(self, pixel_values, output_hidden_states, training):

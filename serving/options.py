@@ -1,0 +1,53 @@
+"""What is chosen when a model is exported, and then fixed in its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from tf_segformer.confidence import Measure
+from tf_segformer.resampling import PASS_ORDERS, PassOrder
+from tf_segformer.resizing import Resizing
+
+MAX_PIXELS = 50_000_000
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The choices of an export.
+
+    Attributes:
+        resizing: to which size images are brought for the network; see `tf_segformer.resizing`.
+        exif_orientation: whether an image is turned upright as its camera noted in the file. The
+            reference does not turn it, and so segments many a phone's photograph sideways.
+        max_pixels: the largest image that is decoded, in pixels (height × width). A larger one is
+            refused by its header, before memory is taken for it: 3 bytes a pixel for each image of a
+            batch until they are resized, and 5 for the label map being made.
+        webp: whether WebP files are read. Their decoder came with TensorFlow 2.20: on an older server
+            such a file fails the whole batch it is in, so leave it out there.
+        pillow: the Pillow that resizing follows: the order of its two passes changed in version 13.
+        confidence: the measure of `segment_with_confidence`; see `tf_segformer.confidence`.
+
+    Raises:
+        ValueError: a choice has no usable value.
+    """
+
+    resizing: Resizing = field(default_factory=Resizing)
+    exif_orientation: bool = False
+    max_pixels: int = MAX_PIXELS
+    webp: bool = True
+    pillow: PassOrder = "pillow>=13"
+    confidence: Measure = "probability"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_pixels < 1 << 31:
+            raise ValueError(f"max_pixels is {self.max_pixels}; expected a number from 1 to {(1 << 31) - 1}.")
+        if self.pillow not in PASS_ORDERS:
+            raise ValueError(f"pillow is {self.pillow!r}; expected one of {', '.join(PASS_ORDERS)}.")
+        if self.confidence not in MEASURES:
+            raise ValueError(f"confidence is {self.confidence!r}; expected one of {', '.join(MEASURES)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the choices, ready for JSON."""
+        return {**vars(self), "resizing": self.resizing.to_dict()}
