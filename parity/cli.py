@@ -6,6 +6,7 @@ comparison could not be made.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import typer
 from parity.circumstances import library_versions, machine
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
+from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
 from parity.report import faults_table, print_run, report_dict, write_json
@@ -112,7 +114,7 @@ def run_command(
             )
     print_run(run, console(), all_taps=all_taps)
     if report is not None:
-        console().print(f"report: {report}", highlight=False)
+        console().print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     return code
 
 
@@ -155,7 +157,9 @@ def calibrate_command(
         machine={**machine(), **library_versions(), "checkpoint": manifest.checkpoint},
         reason=reason,
     )
-    console().print(f"{len(floors.taps)} noise floors: {output}", highlight=False)
+    console().print(
+        f"{len(floors.taps)} noise floors: {output}", highlight=False, markup=False, soft_wrap=True
+    )
     return EQUAL
 
 
@@ -263,6 +267,35 @@ def faults_command() -> int:
     caught = len(FAULTS) - len(escaped)
     console().print(f"{caught} of {len(FAULTS)} caught by name, by at least {MARGIN:g} × the gate")
     return EQUAL if not escaped else DIFFERENT
+
+
+@commands.command("files")
+def files_command(
+    model: Model,
+    saved_model: Annotated[Path, typer.Argument(help="Version directory of its export.", file_okay=False)],
+    image: Annotated[
+        list[Path] | None, typer.Option(help="Image file; repeat for more.", exists=True, dir_okay=False)
+    ] = None,
+    count: Annotated[int, typer.Option(min=0, help="How many images to generate besides.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the generated images.")] = 0,
+) -> int:
+    """Compare label maps from image files' bytes: the export in a Session against the PyTorch pipeline."""
+    from serving.session_check import ServedModel
+    from torch_ref import Reference
+
+    if not image and not count:
+        raise HarnessError("nothing to compare: give --image, or a --count above 0")
+    progress, results = Progress(), []
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder, ServedModel(saved_model) as served:
+        files = itertools.chain(
+            ((path.name, "given", path.read_bytes()) for path in image or ()),
+            generated_files(count, seed, Path(folder)),
+        )
+        for result in compare_files(Reference.from_pretrained(model), served, files):
+            progress(f"{result.name}: {result.different} of {result.pixels:,} differ, {result.ties} are ties")
+            results.append(result)
+    print(files_table(results))
+    return EQUAL if all(result.agrees for result in results) else DIFFERENT
 
 
 def app(arguments: list[str] | None = None) -> int:

@@ -191,7 +191,7 @@ def run_saved_model(request: Request, output: Path, given: Result | None, say: S
             say("SavedModel: image bytes to label map")
             images = np.array([request.image.read_bytes()], dtype=object)
             answer = served.run("serving_default", {"image_bytes": images})
-            arrays["labels/original_size"] = _decode_mask(answer["mask_png_bytes"][0])[None]
+            arrays["labels/original_size"] = mask_labels(answer, request.image.name)[None]
         seconds = time.perf_counter() - started
     size = given.manifest.image_size
     manifest = replace(
@@ -246,11 +246,18 @@ def _keras_pixels(request: Request) -> np.ndarray:
     return pixels_of(tf.constant(request.image.read_bytes())).numpy()[None]
 
 
-def _decode_mask(png: bytes) -> np.ndarray:
-    """A label map PNG (8 or 16 bits) as int32 (H, W)."""
+def mask_labels(answer: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Return the label map [height, width] of one image in an export's answer.
+
+    Raises:
+        HarnessError: the export refused the image.
+    """
     from PIL import Image
 
-    with Image.open(io.BytesIO(png)) as image:
+    status = answer["status_bytes"][0] if "status_bytes" in answer else b"ok"
+    if status != b"ok":
+        raise HarnessError(f"the export refused {name}: {status.decode()}")
+    with Image.open(io.BytesIO(answer["mask_png_bytes"][0])) as image:
         return np.asarray(image).astype(np.int32)
 
 
