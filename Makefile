@@ -10,6 +10,11 @@ MODEL ?=
 TORCH_INDEX ?=
 # More arguments for pytest: make test PYTEST='-k resize -x'
 PYTEST ?=
+# How many files make fuzz tries; another seed makes other files.
+FUZZ ?= 20000
+SEED ?= 0
+# Processes that share the tests of `make test`; 0 runs them in pytest's own, for a debugger.
+WORKERS ?= 2
 # Older versions that servers run. Each gets an environment that holds only TensorFlow and numpy.
 OLD_TENSORFLOW ?= 2.20 2.18
 OLD_VENVS := .venvs
@@ -21,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow environments test-old-tensorflow dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -32,6 +37,8 @@ help:
 	@echo "  TORCH_INDEX=url               an index of CPU builds of torch (PyPI's for Linux is the CUDA build)"
 	@echo "  PYTHON=path                   the Python that makes the environment (3.11 to 3.13)"
 	@echo "  PYTEST='-k name -x'           more arguments for pytest"
+	@echo "  FUZZ=50000 SEED=1             number and seed of the files of make fuzz"
+	@echo "  WORKERS=2                     processes that share the tests of make test; 0 for a debugger"
 
 # Quick when $(VENV) is up to date: tools/environment.py compares a fingerprint.
 setup: ## makes .venv from constraints.txt, if it is missing or out of date
@@ -42,7 +49,7 @@ demo: setup ## checkpoint to served model on a photograph, compared with PyTorch
 	@$(PY) examples/demo.py $(if $(MODEL),--model '$(MODEL)') --output out/demo
 
 test: setup ## the test suite (under 15 minutes on 2 cores)
-	@$(PY) -m pytest $(PYTEST)
+	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 	@echo "The test suite passed. Slower tests: make test-slow; older TensorFlow: make test-old-tensorflow."
 
 check: setup ## lint, format, types and the import contract
@@ -55,6 +62,9 @@ check: setup ## lint, format, types and the import contract
 test-slow: setup ## the tests that take minutes: packaging in clean environments, large models
 	@$(PY) -m pytest -m slow $(PYTEST)
 	@echo "The slow tests passed."
+
+fuzz: setup ## damaged and hostile image files through a Session, against Pillow: out/fuzz
+	@$(PY) -m tests.fuzz --count $(FUZZ) --seed $(SEED)
 
 environments: setup ## one environment for each older TensorFlow: .venvs/tensorflow-*
 	@for version in $(OLD_TENSORFLOW); do \

@@ -1,0 +1,89 @@
+"""The classes of files on which the graph and Pillow may differ, beside docs/image-formats.md.
+
+A class is recognised by the file and by Pillow's answer, not by what the graph says: a decoder that breaks
+in a new way must not hide behind an old excuse.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tests.fuzz.defects import defect, has_unfinished_scans
+from tests.fuzz.parts import file_format, layout
+from tests.fuzz.pillow_reference import SUPPORTED, Reference
+
+# The graph looks at no more parts (chunks, segments or blocks), JPEG scans, or PNG chunks before the
+# pixels, and at no larger PNG chunk there.
+MOST_PARTS = 5_000
+MOST_SCANS = 100
+MOST_CHUNKS = 500
+LARGEST_CHUNK = 1 << 22
+_RUNS = (1, 2)  # the compression of a BMP
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_LONG_FILLING = re.compile(rb"(.)\1{%d}" % (MOST_PARTS - 1), re.DOTALL)
+
+
+def explanation(what: str, reference: Reference, data: bytes) -> str | None:
+    """Return the class of a difference, or None.
+
+    Args:
+        what: as `pillow_reference.difference` names it.
+        reference: Pillow's answer.
+        data: the file.
+    """
+    if what == "only Pillow reads it":
+        return _refused(reference, data)
+    if what == "only the graph reads it":
+        return _tolerated(reference, data)
+    if what == "other pixels" and _inks(data) == 4 and has_unfinished_scans(data):
+        return "the smoothing of an unfinished progressive CMYK JPEG is not done"
+    return None
+
+
+def _inks(data: bytes) -> int:
+    """The components of a progressive JPEG, 0 of any other file."""
+    parts = layout(data).parts if file_format(data) == "JPEG" else []
+    return next((data[start + 9] for start, _ in parts if data[start : start + 2] == b"\xff\xc2"), 0)
+
+
+def _refused(reference: Reference, data: bytes) -> str | None:
+    """Why the graph may refuse what Pillow reads."""
+    if reference.file_format not in SUPPORTED:
+        return f"{reference.file_format} is none of the formats"
+    kind = file_format(data)
+    if kind == "BMP" and int.from_bytes(data[14:18], "little") >= 40 and data[30] in _RUNS:
+        return "run-length coded BMP is not read"
+    if _has_too_many_parts(kind, data):
+        return "a file of too many parts or scans is refused"
+    if defect(data):
+        return "a file that breaks a rule of its format is refused, which Pillow does not check"
+    return None
+
+
+def _tolerated(reference: Reference, data: bytes) -> str | None:
+    """Why the graph may read what Pillow refuses."""
+    kind = file_format(data)
+    if kind == "PNG" and any(name in data for name in _ANIMATION):
+        return "damaged animation chunks of a PNG are not looked at"
+    if kind == "PNG" and "Decompressed data too large" in reference.error:
+        return "texts and profiles of a PNG are not looked at"
+    if kind == "GIF" and defect(data):
+        return "a GIF is read though its pixels or its end are damaged"
+    if kind == "WebP" and defect(data):
+        return "a WebP file is read though its container is damaged"
+    return None
+
+
+def _has_too_many_parts(kind: str, data: bytes) -> bool:
+    if len(data) < MOST_SCANS:
+        return False
+    found = layout(data)
+    if kind == "PNG":
+        before = [
+            end - start - 12 for start, end in found.parts[1:] if data[start + 4 : start + 8] != b"IDAT"
+        ]
+        return len(before) > MOST_CHUNKS or max(before, default=0) > LARGEST_CHUNK
+    scans = sum(data[start : start + 2] == b"\xff\xda" for start, _ in found.parts)
+    if kind == "JPEG" and scans > MOST_SCANS:
+        return True
+    return len(found.parts) + len(found.lengths) > MOST_PARTS or bool(_LONG_FILLING.search(data))
