@@ -56,7 +56,8 @@ def segment(
     for found in class_shares(result.labels, segmenter.label_set)[:12]:
         table.add_row(found.name, f"{found.share:.1%}")
     console.print(table)
-    console.print(f"Label map: {output}\nOverlay:   {overlay}", highlight=False)
+    # A path must come out in one piece, to be copied from here.
+    console.print(f"Label map: {output}\nOverlay:   {overlay}", highlight=False, markup=False, soft_wrap=True)
 
 
 def write_label_map(labels: np.ndarray, path: Path) -> None:

@@ -63,6 +63,7 @@ def write_checkpoint(
     console.print(
         f"Wrote a seeded {variant.upper()} ({size / 1e6:.0f} MB) to {folder}. Its "
         "weights are random: it proves parity, its labels mean nothing.",
+        markup=False,
         soft_wrap=True,
     )
 
@@ -88,7 +89,8 @@ def segment(
         label = int(found[index])
         table.add_row(str(label), names.get(label, "?"), f"{pixels[index] / labels.size:.1%}")
     console.print(table)
-    console.print(f"Wrote the label map, {labels.shape[1]}x{labels.shape[0]}, to {output}.")
+    written = f"Wrote the label map, {labels.shape[1]}x{labels.shape[0]}, to {output}."
+    console.print(written, markup=False, soft_wrap=True)
 
 
 @app.command(name="examine")

@@ -131,6 +131,38 @@ def test_shards_missing_duplicated_and_disagreeing(tmp_path):
         load(folder)
 
 
+@pytest.mark.parametrize("form", ["sharded_safetensors", "sharded_bin", "tf_h5_sharded"])
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda data: b"", "is empty (0 bytes)"),
+        (lambda data: data[: len(data) // 2], "is not a readable"),
+        (lambda data: b"GIF89a" * 99, "is not a readable"),
+    ],
+    ids=["empty", "half", "foreign"],
+)
+def test_a_damaged_shard_is_named(tmp_path, form, damage, word):
+    folder = shutil.copytree(SEGMENTATION / form, tmp_path / form)
+    shard = sorted(path for path in folder.iterdir() if "-of-" in path.name)[-1]
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(CheckpointError) as error:
+        load(folder)
+    assert_one_paragraph(error, shard.name, word)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"weight_map": {', b"\xff" * 64, b"{}"],
+    ids=["empty", "half", "noise", "nothing listed"],
+)
+def test_a_damaged_index_is_named(tmp_path, content):
+    folder = shutil.copytree(SEGMENTATION / "sharded_safetensors", tmp_path / "sharded")
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load(folder)
+    assert_one_paragraph(error, "model.safetensors.index.json is not the index", "Fetch it again")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
 def test_checkpoints_of_other_precisions(tmp_path, dtype, form):

@@ -84,9 +84,21 @@ def test_examine_passes_a_seeded_checkpoint_and_fails_a_weak_one(
     assert weak.exit_code == 1, weak.output  # its attention is close to uniform
 
 
-def test_it_runs_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "torch_ref", "--help"], capture_output=True, text=True, check=True
-    )
+# `python -m torch_ref --help`, and then which packages it brought along.
+AS_A_MODULE = """
+import runpy, sys
+sys.argv = ["torch_ref", "--help"]
+try:
+    runpy.run_module("torch_ref", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code
+foreign = {"tensorflow", "keras", "tf_segformer", "parity", "serving"} & set(sys.modules)
+print(f"foreign: {sorted(foreign)}")
+"""
+
+
+def test_it_runs_as_a_module_and_imports_no_tensorflow():
+    done = subprocess.run([sys.executable, "-c", AS_A_MODULE], capture_output=True, text=True, check=True)
     for command in ("write-checkpoint", "segment", "examine"):
         assert command in done.stdout
+    assert done.stdout.endswith("foreign: []\n")

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +155,3 @@ def test_wrong_arguments_are_named(fixtures: Path):
         Reference.from_pretrained(folder, "float16")
     with pytest.raises(ValueError, match=r"channels first; got shape \(1, 64, 64, 3\)"):
         Reference.from_pretrained(folder).forward(np.zeros((1, 64, 64, 3), np.float32))
-
-
-def test_importing_the_reference_imports_no_tensorflow():
-    program = (
-        "import sys, torch_ref, torch_ref.cli\n"
-        "print(sorted({'tensorflow', 'keras', 'tf_segformer', 'parity', 'serving'}"
-        " & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
