@@ -23,6 +23,8 @@ from tests.fuzz.inputs import stream
 from tests.fuzz.models import MAX_PIXELS, write_models
 from tests.fuzz.report import save, show
 
+LINE_EVERY = 1000  # inputs
+
 
 def main() -> int:
     """Run, print the tables, save examples; 1 if anything failed or differs without explanation."""
@@ -40,13 +42,15 @@ def main() -> int:
         task = progress.add_task("Exporting the models", total=None)
         pixels_model, export = write_models(Path(folder))
         progress.update(task, description=f"Fuzzing, seed {options.seed}", total=options.count)
-        campaign = Campaign(
-            pixels_model,
-            export,
-            MAX_PIXELS,
-            options.seed,
-            lambda done: progress.advance(task, done),
-        )
+
+        def advance(done: int) -> None:
+            progress.advance(task, done)
+            completed = int(progress.tasks[task].completed)
+            # A log file shows no bar until its end.
+            if not console.is_terminal and completed // LINE_EVERY > (completed - done) // LINE_EVERY:
+                console.print(f"{completed} of {options.count} inputs")
+
+        campaign = Campaign(pixels_model, export, MAX_PIXELS, options.seed, advance)
         report = campaign.run(stream(options.seed, options.count))
     shutil.rmtree(options.output, ignore_errors=True)
     save(report, options.output)

@@ -28,7 +28,7 @@ from tests.fuzz.served_checks import (
 )
 from tests.fuzz.session import MB, Answer, SessionDiedError, SessionProcess
 
-FUZZED_IN_A_BATCH = 5
+FUZZED_IN_A_BATCH = 26
 # Batches after which memory is looked at: when the process is warm, and when it has met every bomb.
 WARM = WARM_UP // FUZZED_IN_A_BATCH
 BOMBED = -(-(WARM_UP + len(BOMBS)) // FUZZED_IN_A_BATCH)
@@ -110,7 +110,8 @@ class Campaign:
             self._judge_memory()
 
     def _send(self, batch: list[Input]) -> None:
-        slots: list[Input | int] = [int(index) for index in self._random.integers(BATCH, size=BATCH)]
+        good = self._random.integers(len(self._expected.good), size=BATCH)
+        slots: list[Input | int] = [int(index) for index in good]
         for place, one in zip(self._random.permutation(BATCH), batch, strict=False):
             slots[place] = one
         files = [slot.data if isinstance(slot, Input) else self._expected.good[slot] for slot in slots]

@@ -56,7 +56,7 @@ class ServedModel:
         if bad and self.fault == "fails the batch":
             raise CheckError("one file is bad")
         if bad and self.fault == "grows":
-            self.leaked.append(b"x" * (8 << 20))
+            self.leaked.append(b"x" * (32 << 20))
         if bad and self.fault == "leaks between items":
             level = 1
         masks = [b"" if one is None else _png(np.full(one.shape[:2], level, np.uint8)) for one in pixels]

@@ -61,7 +61,7 @@ class Report:
 
     def took(self, seconds: float, names: str) -> None:
         """Note how long a batch took; the slowest ones are kept."""
-        self.slowest = sorted([*self.slowest, (seconds, names)], reverse=True)[:5]
+        self.slowest = sorted([*self.slowest, (seconds, names[:300])], reverse=True)[:5]
 
 
 def show(report: Report, console: Console) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.fuzz.session import SessionProcess
 from tests.fuzz.valid_images import picture, saved
 
-BATCH = 8
+BATCH = 32  # a batch costs much the same whatever its size, so that a large one tries more files
 OK = b"ok"
 # The signatures that take image files, and how often each is drawn.
 SIGNATURES = {"serving_default": 7, "segment_with_confidence": 1, "overlay": 1, "logits_from_bytes": 1}
@@ -35,7 +35,7 @@ class Expected:
 
     Args:
         session: an export.
-        good: as many files as a batch has places.
+        good: files.
 
     Raises:
         RuntimeError: a good file was refused.
@@ -46,8 +46,8 @@ class Expected:
         self.signatures = [name for name in SIGNATURES if name in session.signatures]
         self._answers: dict[tuple[str, int, int], dict[str, Any]] = {}
         for signature in self.signatures:
-            for shift in range(BATCH):
-                order = [(place + shift) % BATCH for place in range(BATCH)]
+            for shift in range(len(self.good)):
+                order = [(place + shift) % len(self.good) for place in range(BATCH)]
                 answer = session.run(signature, [self.good[index] for index in order])
                 if "error" in answer:
                     raise RuntimeError(f"A batch of good files failed: {answer['error']}")

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from tests.fuzz import campaign, report
-from tests.fuzz.campaign import Campaign
+from tests.fuzz.campaign import FUZZED_IN_A_BATCH, Campaign
 from tests.fuzz.inputs import Input, mutated
+from tests.fuzz.served_checks import BATCH
 from tests.fuzz.session import SessionDiedError, SessionProcess
 
 CHECKER = Path(__file__).with_name("faulty_session_check.py")
@@ -39,8 +40,8 @@ def test_without_a_fault_nothing_is_found(tmp_path):
     assert found.differences == []
     assert found.passed
     assert sum(found.inputs.values()) == 200
-    assert found.good_compared == 3 * 40
-    assert found.batches == 40
+    assert found.batches == -(-200 // FUZZED_IN_A_BATCH)
+    assert found.good_compared == found.batches * BATCH - 200
     report.show(found, Console(width=120))
     report.save(found, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["failures"] == []
