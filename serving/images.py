@@ -52,6 +52,7 @@ def prepare_files(
         ``network_height`` and ``network_width`` int32 [N], each image's size in there;
         ``height`` and ``width`` int32 [N], each image's own; ``status_bytes`` string [N], "ok" or what
         was wrong; ``readable`` bool [N]. All numbers of an image that is not readable are 0.
+        ``decoded`` string [N] and ``orientation`` int32 [N]: what `upright` takes.
     """
     decoded = decode_batch(image_bytes, max_pixels=options.max_pixels, webp=options.webp)
     orientation = _orientations(image_bytes, options)
@@ -69,9 +70,7 @@ def prepare_files(
         largest = tf.constant(static_size)
 
     def resize(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-        image = tf.ensure_shape(tf.io.parse_tensor(pixels, tf.uint8), [None, None, 3])
-        if options.exif_orientation:
-            image = apply_orientation(image, orientation)
+        image = upright(pixels, orientation)
         image = resize_by(image, processing, options.resizing, pass_order=options.pillow)
         missing = largest - tf.shape(image)[:2]
         return tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
@@ -95,7 +94,15 @@ def prepare_files(
         "width": shown[:, 1],
         "status_bytes": texts,
         "readable": readable,
+        "decoded": decoded.pixels,
+        "orientation": orientation,
     }
+
+
+def upright(decoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of one decoded image, uint8 [height, width, 3], turned upright."""
+    image = tf.ensure_shape(tf.io.parse_tensor(decoded, tf.uint8), [None, None, 3])
+    return apply_orientation(image, orientation)
 
 
 def _orientations(image_bytes: tf.Tensor, options: ExportOptions) -> tf.Tensor:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from serving.graph import Tensors, graph_function
+from serving.images import upright
 from serving.segmenter import Segmenter
 from tf_segformer.confidence import class_statistics, confidence_map
-from tf_segformer.image_decoding import decode_image
 from tf_segformer.labels import LabelSet
 from tf_segformer.postprocessing import label_map
 
@@ -89,22 +89,22 @@ class Pictures:
         }
         return self._for_each_readable(draw, nothing, images)
 
-    def overlays(self, images: Tensors, image_bytes: tf.Tensor) -> Tensors:
+    def overlays(self, images: Tensors) -> Tensors:
         """Return ``overlay_png_bytes``: each image, half covered by the colours of its classes.
 
-        The files [N] are decoded once more rather than all kept decoded while the network runs.
+        The images are those made with ``keep_decoded``.
         """
         half_colors = tf.constant(self.label_set.colors() // 2)
 
         def draw(image: Tensors) -> Tensors:
             labels = self._labels(image, self.segmenter.logits(image))
-            pixels = decode_image(image["image_bytes"], exif_orientation=self.options.exif_orientation)
+            pixels = upright(image["decoded"], image["orientation"])
             # Halves of both in uint8: no wider copy of a large photograph is made.
             half = tf.bitwise.right_shift(pixels, tf.constant(1, tf.uint8))
             return {"overlay_png_bytes": tf.io.encode_png(half + tf.gather(half_colors, labels))}
 
         nothing = {"overlay_png_bytes": tf.constant(_NO_FILE)}
-        return self._for_each_readable(draw, nothing, {**images, "image_bytes": image_bytes})
+        return self._for_each_readable(draw, nothing, images)
 
     def _labels(self, image: Tensors, logits: tf.Tensor) -> tf.Tensor:
         return self._label_map(logits, image["height"], image["width"])

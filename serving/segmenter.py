@@ -48,13 +48,16 @@ class Segmenter:
             tf.TensorSpec([None], tf.string),
         )
 
-    def images(self, image_bytes: tf.Tensor) -> Tensors:
+    def images(self, image_bytes: tf.Tensor, *, keep_decoded: bool = False) -> Tensors:
         """Return what `logits` and the drawing of pictures need of each file, first dimension N.
 
         That is, the values of ``PER_IMAGE``, ``readable`` bool, and either ``logits`` float32
-        [N, h, w, K] or what they are computed from.
+        [N, h, w, K] or what they are computed from; with ``keep_decoded`` also what `images.upright`
+        takes, which stays in memory while the network runs.
         """
         images = self._prepare(image_bytes)
+        if not keep_decoded:
+            del images["decoded"], images["orientation"]
         if self.batched:
             values = normalize(images.pop("pixels"), self.processing)
             images["logits"] = self.batch_logits(values)

@@ -63,8 +63,8 @@ def trace_signatures(
         return {**pictures.confidence(images), **_per_image(images)}
 
     def overlay(image_bytes: tf.Tensor) -> Tensors:
-        images = segmenter.images(image_bytes)
-        return {**pictures.overlays(images, image_bytes), **_per_image(images)}
+        images = segmenter.images(image_bytes, keep_decoded=True)
+        return {**pictures.overlays(images), **_per_image(images)}
 
     def logits_from_bytes(image_bytes: tf.Tensor) -> Tensors:
         images = segmenter.images(image_bytes)
