@@ -34,6 +34,8 @@ REST_DTYPES = {
     *("float32", "float64", "bool", "string"),
     *("int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"),
 }
+# Outputs that are means over the pixels of a label map.
+STATISTICS = ("class_share", "class_confidence")
 INIT_OP_SIGNATURE = "__saved_model_init_op"
 
 
@@ -232,7 +234,8 @@ def compare(
 
     Floats may differ by ``tolerance`` times the largest expected value. Integers, and the pixels of
     PNG images, may differ in a share of ``ties`` of the values: where two classes are equal but for
-    the last bit, another order of summation may turn the winner round.
+    the last bit, another order of summation may turn the winner round. So may the statistics of such
+    pixels: a class's share, and its confidence weighted by that share.
     """
     differences, measured = [], {}
     for name in sorted(set(found) | set(expected)):
@@ -245,8 +248,12 @@ def compare(
         if ours.shape != theirs.shape:
             differences.append(f"{name}: {ours.shape}, expected {theirs.shape}")
         elif ours.dtype.kind == "f":
+            statistic = name.endswith(STATISTICS)
+            if name.endswith("class_confidence"):
+                share = name.replace("class_confidence", "class_share")
+                ours, theirs = ours * found[share], theirs * expected[share]
             error = float(np.abs(ours - theirs).max(initial=0.0))
-            allowed = tolerance * float(np.abs(theirs).max(initial=0.0))
+            allowed = ties if statistic else tolerance * float(np.abs(theirs).max(initial=0.0))
             measured[name] = {"max_error": error, "allowed": allowed}
             if not error <= allowed:  # a NaN fails, too
                 differences.append(f"{name}: off by {error:.3g}, allowed {allowed:.3g}")

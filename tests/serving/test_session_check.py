@@ -187,3 +187,12 @@ def test_a_version_without_its_variables_is_refused(good, tmp_path, capsys):
     (tmp_path / "saved_model.pb").write_bytes((good / "saved_model.pb").read_bytes())
     assert session_check.main(arguments(tmp_path)) == 1
     assert "cannot load it" in capsys.readouterr().err
+
+
+def test_statistics_of_tied_pixels_may_differ_by_their_share():
+    expected = {"s/class_share": np.array([0.9, 1e-5]), "s/class_confidence": np.array([0.5, 0.8])}
+    one_pixel_more = {"s/class_share": np.array([0.9, 3e-5]), "s/class_confidence": np.array([0.5, 0.3])}
+    assert session_check.compare(one_pixel_more, expected, 2e-6, ties=1e-4)[0] == []
+    wrong = {**expected, "s/class_confidence": np.array([0.51, 0.8])}
+    (difference,) = session_check.compare(wrong, expected, 2e-6, ties=1e-4)[0]
+    assert difference.startswith("s/class_confidence: off by 0.009")
