@@ -140,6 +140,8 @@ def webp_defect(data: bytes) -> str | None:
     animated = data[parts[0][0] + 8] & 2
     if bool(animated) != (b"ANMF" in names) or (animated and (images or b"ANIM" not in names)):
         return "it has frames without being animated, or the other way round"
+    if b"RIFF" in names:
+        return "there is another file within it"
     if not animated and len(images) != 1:
         return "there is no image"
     canvas = [int.from_bytes(data[24 + at : 27 + at], "little") + 1 for at in (0, 3)]
@@ -150,7 +152,23 @@ def webp_defect(data: bytes) -> str | None:
             )
             if 2 * left + width + 1 > canvas[0] or 2 * top + height + 1 > canvas[1]:
                 return "a frame is not within the canvas"
+            if not _is_frame(
+                data[start + 24 : start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")]
+            ):
+                return "a frame holds something else than one image"
+    if images and b"ALPH" in names and names.index(b"ALPH") > names.index(images[0]):
+        return "the alpha comes behind the image"
     return None
+
+
+def _is_frame(data: bytes) -> bool:
+    """Return whether the chunks of a frame fill it and are an image, or alpha and an image."""
+    at, names = 0, []
+    while at + 8 <= len(data):
+        names.append(data[at : at + 4])
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return at == len(data) and names in ([b"VP8 "], [b"VP8L"], [b"ALPH", b"VP8 "])
 
 
 DEFECTS = {"JPEG": jpeg_defect, "PNG": png_defect, "GIF": gif_defect, "WebP": webp_defect}

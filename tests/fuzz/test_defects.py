@@ -6,6 +6,7 @@ from tests.fuzz.defects import defect, has_unfinished_scans
 from tests.fuzz.explained import explanation
 from tests.fuzz.parts import layout, repaired
 from tests.fuzz.pillow_reference import Reference, open_with_pillow
+from tests.fuzz.raw_files import png_chunk
 from tests.fuzz.valid_images import FORMATS, MAKERS, saved
 
 KINDS = [(name, kind) for name in FORMATS for kind in MAKERS[name]]
@@ -94,3 +95,19 @@ def test_limits_are_an_excuse_only_beyond_them():
     assert explanation("only Pillow reads it", READ, few) is None
     assert "too many parts" in explanation("only Pillow reads it", READ, many)
     assert explanation("only the graph reads it", REFUSED, many) is None
+
+
+def test_a_damaged_text_is_an_excuse_only_where_it_is_what_pillow_minds():
+    data = small("PNG")
+    text = png_chunk(b"zTXt", b"x\0\1" + b"no zlib stream")
+    assert "texts" in explanation("only the graph reads it", REFUSED, data[:33] + text + data[33:])
+    assert explanation("only the graph reads it", REFUSED, data) is None
+    cut = data[:33] + text + data[33:60]
+    assert explanation("only the graph reads it", REFUSED, cut) is None
+
+
+def test_chunks_within_a_frame_of_a_webp_are_looked_at():
+    data = MAKERS["WebP"]["animated"](np.random.default_rng(2))
+    start = next(start for start, _ in layout(data).parts if data[start : start + 4] == b"ANMF")
+    assert defect(data) is None
+    assert "a frame holds" in defect(data[: start + 28] + b"\xff" + data[start + 29 :])
