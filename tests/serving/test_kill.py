@@ -56,9 +56,7 @@ print("done", flush=True)
 
 EXPORT = """
 import sys
-from serving import export
 from serving.export import export_saved_model
-export.expected_answers = lambda *arguments: {}  # saves time; the check in a fresh process still runs
 export_saved_model(sys.argv[3], sys.argv[2], batch_sizes=[1], progress=lambda step: print(step, flush=True))
 print("done", flush=True)
 """
