@@ -109,11 +109,13 @@ def _has_all_scans(data: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor, component
     )
     names = tf.cast(tf.gather(data, frame + 10 + 3 * tf.range(components)), tf.int64)
     has_name = (headers[:, 5:13:2, None] == names) & (np.arange(4)[:, None] < in_scan[:, :, None])
-    is_final = (
-        (np.arange(64) >= first[:, None]) & (np.arange(64) <= last[:, None]) & (bits % 16 == 0)[:, None]
-    )
-    found = tf.reduce_any(tf.reduce_any(has_name, axis=1)[:, :, None] & is_final[:, None, :], axis=0)
-    return tf.reduce_all(found, axis=[0, 1]) & (tf.size(starts) <= MAX_SCANS)
+    in_range = (np.arange(64) >= first[:, None]) & (np.arange(64) <= last[:, None])
+    touches = tf.reduce_any(has_name, axis=1)[:, :, None] & in_range[:, None, :]  # (scan, component, 64)
+    # What counts is the last scan that touches a coefficient: libjpeg notes its precision, even where an
+    # earlier one was finer. The scans' numbers are doubled, and odd where they leave no bit out.
+    number = 2 * (1 + tf.range(tf.size(starts))) + tf.cast(bits % 16 == 0, tf.int32)
+    latest = tf.reduce_max(tf.where(touches, number[:, None, None], 0), axis=0)
+    return tf.reduce_all(latest % 2 == 1, axis=[0, 1]) & (tf.size(starts) <= MAX_SCANS)
 
 
 def decode_jpeg(file: tf.Tensor) -> tf.Tensor:

@@ -132,6 +132,18 @@ def test_too_many_scans_are_refused() -> None:
     assert by_graph(file[:-2] + last * 100 + file[-2:]) is None
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_coarse_scan_behind_a_fine_one_is_refused(mode: str) -> None:
+    """libjpeg goes by the last scan of a coefficient, and would smooth the image as unfinished."""
+    file = jpeg(mode, progressive=True, restart_marker_blocks=0)(np.random.default_rng(0), 20, 30)
+    starts = [at for at in range(len(file)) if file[at : at + 2] == b"\xff\xda"]
+    scans = [file[start:end] for start, end in zip(starts, [*starts[1:], len(file) - 2], strict=True)]
+    bits = [scan[7 + 2 * scan[4]] for scan in scans]
+    coarse = next(scan for scan, low in zip(scans, bits, strict=True) if low % 16)
+    assert by_graph(file) is not None
+    assert by_graph(file[:-2] + coarse + file[-2:]) is None
+
+
 @pytest.mark.parametrize(
     "file",
     [
