@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def generated_files(count: int, seed: int, folder: Path) -> Iterator[tuple[str, 
     from PIL import Image
 
     random = np.random.default_rng(seed)
-    for number, (kind, options) in zip(range(count), _repeat(KINDS.items()), strict=False):
+    for number, (kind, options) in zip(range(count), cycle(KINDS.items()), strict=False):
         height, width = (int(side) for side in random.integers(SMALLEST, LARGEST + 1, 2))
         path = write_test_image(folder / "picture.png", height=height, width=width, seed=seed + number)
         picture = Image.open(path)
@@ -154,9 +155,3 @@ def files_table(results: Iterable[FileResult]) -> str:
             f"| {margin:.1e} | {error:.1e} |"
         )
     return "\n".join(lines)
-
-
-def _repeat(items: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    items = list(items)
-    while True:
-        yield from items

@@ -44,6 +44,14 @@ def _awkward(random: Random, field: Field, now: int) -> int:
     return int(values[_index(random, len(values))])
 
 
+def _set_to_limit(random: Random, data: bytes, fields: list[Field]) -> bytes:
+    """Give one of the fields, if there is any, an awkward value."""
+    if not fields:
+        return data
+    field = fields[_index(random, len(fields))]
+    return field.write(data, _awkward(random, field, field.read(data)))
+
+
 def intact(random: Random, data: bytes, other: bytes) -> bytes:
     """Leave the file as it is."""
     return data
@@ -63,11 +71,7 @@ def header_byte(random: Random, data: bytes, other: bytes) -> bytes:
 
 def size_field(random: Random, data: bytes, other: bytes) -> bytes:
     """Set a height, width or offset to a limit."""
-    fields = layout(data).sizes
-    if not fields:
-        return data
-    field = fields[_index(random, len(fields))]
-    return field.write(data, _awkward(random, field, field.read(data)))
+    return _set_to_limit(random, data, layout(data).sizes)
 
 
 def swapped_sizes(random: Random, data: bytes, other: bytes) -> bytes:
@@ -82,11 +86,7 @@ def swapped_sizes(random: Random, data: bytes, other: bytes) -> bytes:
 
 def length_field(random: Random, data: bytes, other: bytes) -> bytes:
     """Set the length of a part to a limit."""
-    fields = layout(data).lengths
-    if not fields:
-        return data
-    field = fields[_index(random, len(fields))]
-    return field.write(data, _awkward(random, field, field.read(data)))
+    return _set_to_limit(random, data, layout(data).lengths)
 
 
 def truncated(random: Random, data: bytes, other: bytes) -> bytes:
