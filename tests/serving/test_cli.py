@@ -67,3 +67,17 @@ def test_errors_are_one_line_and_exit_code_1(checkpoint, tmp_path):
 
 def test_usage_errors_exit_with_2():
     assert runner.invoke(app, ["export"]).exit_code == 2
+
+
+def test_the_choices_are_those_of_the_graph():
+    """They are spelled out in the command line, so that --help needs no TensorFlow."""
+    import inspect
+
+    from serving import cli
+    from serving.options import MAX_PIXELS, MEASURES
+    from tf_segformer.resampling import PASS_ORDERS
+    from tf_segformer.resizing import POLICIES
+
+    for choices, known in ((cli.Resizing, POLICIES), (cli.Pillow, PASS_ORDERS), (cli.Confidence, MEASURES)):
+        assert {choice.value for choice in choices} == set(known)
+    assert inspect.signature(cli.export).parameters["max_pixels"].default == MAX_PIXELS
