@@ -35,22 +35,22 @@ def trace_signatures(
     """Trace the signatures of a segmentation model.
 
     Args:
-        model: a ``TFSegformerForSemanticSegmentation`` made with ``data_format="channels_last"``.
+        model: a ``TFSegformerForSemanticSegmentation``.
         processing: how its checkpoint wants images prepared.
         label_set: its classes.
         options: what was chosen for the export; None for the defaults.
         names: the signatures to trace; None for all.
 
     Returns:
-        What ``tf.saved_model.save`` takes: a module that tracks the model's variables and nothing
+        What ``tf.saved_model.save`` takes: a module that tracks the network's variables and nothing
         else (no Keras object reaches the file), and the concrete functions by signature name.
     """
     module = tf.Module()
-    module.model_variables = {weight.path: weight.value for weight in model.weights}
+    module.network = model.fold_for_inference()
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
-    values_spec = pixel_values_spec(model)
-    network = trace_network(model)
+    values_spec = pixel_values_spec(model.config.num_channels)
+    network = trace_network(module.network, model.config.num_channels)
     segmenter = Segmenter(network, model.config, processing, options or ExportOptions())
     pictures = Pictures(segmenter, label_set)
 

@@ -1,0 +1,120 @@
+"""The inference network computes what the Keras model computes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from transformers import SegformerConfig
+
+from tf_segformer import TFSegformerForSemanticSegmentation
+from tf_segformer.folding import fold_projections
+from tf_segformer.numerics import resize_bilinear
+
+TINY = Path(__file__).parents[1] / "fixtures" / "segmentation_tiny"
+
+
+def random_model(dtype="float64", **fields):
+    """A small model whose every weight matters: no bias is zero, no scale is one."""
+    model = TFSegformerForSemanticSegmentation(
+        SegformerConfig.from_pretrained(TINY, **fields), dtype=dtype, data_format="channels_last"
+    )
+    random = np.random.default_rng(0)
+    for weight in model.weights:
+        value = random.normal(0, 0.3, weight.shape)
+        if weight.path.endswith(("variance", "gamma")):
+            value = random.uniform(0.5, 2.0, weight.shape)
+        weight.assign(value)
+    return model
+
+
+def images(height, width, dtype, batch=2):
+    return np.random.default_rng(1).standard_normal((batch, height, width, 3)).astype(dtype)
+
+
+def error(actual, expected):
+    """The largest difference in units of the largest value."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("size", "fields"),
+    [
+        ((64, 64), {}),
+        ((50, 70), {}),
+        ((96, 32), {"hidden_act": "gelu_new"}),
+        ((64, 96), {"hidden_act": "relu"}),
+        ((64, 96), {"num_attention_heads": [1, 1, 1, 1]}),
+        ((64, 96), {"num_labels": 1}),
+    ],
+)
+def test_in_float64_it_equals_the_model(size, fields):
+    model = random_model(**fields)
+    network = tf.function(model.fold_for_inference(), autograph=False)
+    values = images(*size, "float64")
+    expected = model(values, output_hidden_states=True)
+    predicted = network(tf.constant(values))
+    assert error(predicted.logits, expected.logits) <= 1e-12
+    for state, wanted in zip(predicted.hidden_states, expected.hidden_states, strict=True):
+        assert error(state, wanted) <= 1e-12
+
+
+def test_in_float32_it_differs_by_rounding_only():
+    """It is as near to the float64 model as the float32 model is, within a factor of two."""
+    values = images(64, 96, "float64")
+    exact = random_model()(values).logits
+    model = random_model("float32")
+    values = tf.constant(values, tf.float32)
+    folded = tf.function(model.fold_for_inference(), autograph=False)(values).logits
+    assert error(folded, exact) <= 2 * error(model(values).logits, exact)
+
+
+def test_the_batch_and_the_size_are_free():
+    network = random_model("float32").fold_for_inference()
+    spec = tf.TensorSpec([None, None, None, 3])
+    traced = tf.function(network, input_signature=[spec], autograph=False)
+    one = images(64, 64, "float32", batch=1)
+    assert error(traced(one).logits, network(tf.constant(one)).logits) <= 1e-6
+    assert traced(images(33, 95, "float32", batch=3)).logits.shape == (3, 9, 24, 11)
+
+
+def test_a_map_smaller_than_its_kernel_is_refused():
+    network = random_model("float32").fold_for_inference()
+    spec = tf.TensorSpec([None, None, None, 3])
+    traced = tf.function(network, input_signature=[spec], autograph=False)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too small"):
+        traced(images(8, 8, "float32"))
+
+
+def test_training_the_model_afterwards_changes_nothing():
+    model = random_model("float32")
+    values = tf.constant(images(64, 64, "float32"))
+    network = model.fold_for_inference()
+    before = network(values).logits
+    for weight in model.weights:
+        weight.assign(weight * 1.5)
+    np.testing.assert_array_equal(network(values).logits, before)
+
+
+def test_mixed_precision_is_refused():
+    model = random_model("mixed_bfloat16")
+    with pytest.raises(ValueError, match="mixed_bfloat16; expected float32 or float64"):
+        model.fold_for_inference()
+
+
+def test_the_fold_is_what_its_formula_says():
+    """Each linear step on its own, on feature maps of four sizes, against one product a stage."""
+    head = random_model().decode_head
+    random = np.random.default_rng(2)
+    features = [
+        tf.constant(random.standard_normal((1, 16 >> i, 24 >> i, channels)))
+        for i, channels in enumerate(head.config.hidden_sizes)
+    ]
+    resized = [resize_bilinear(c.proj(x), 16, 24) for c, x in zip(head.linear_c, features, strict=True)]
+    expected = head.batch_norm(head.linear_fuse(tf.concat(resized[::-1], axis=-1)), training=False)
+    kernels, bias = fold_projections(head)
+    folded = bias + sum(
+        resize_bilinear(x @ kernel, 16, 24) for x, kernel in zip(features, kernels, strict=True)
+    )
+    assert error(folded, expected) <= 1e-13
