@@ -8,8 +8,9 @@ Source of the layout: the WebP container specification, RFC 9649.
 import numpy as np
 import tensorflow as tf
 
-from tf_segformer.canvas import on_canvas
-from tf_segformer.file_bytes import code, fields, file_bytes, length, little_endian, make_head, require, walk
+from tf_segformer.canvas import first_frame_on_canvas
+from tf_segformer.file_bytes import code, fields, file_bytes, length, little_endian, make_head, walk
+from tf_segformer.streams import if_decoded, one_stream, pixels_of
 
 _FIRST_CHUNK = 12  # behind "RIFF", the file's length and "WEBP"
 _ANIMATED, _HAS_ALPHA, _UNKNOWN_FLAGS = 0x02, 0x10, 0xC1
@@ -87,20 +88,17 @@ def webp_head(file: tf.Tensor, kind: int) -> tf.Tensor:
     return make_head(is_valid, *tf.unstack(canvas), kind, *tf.unstack(first), tf.cast(is_extended, tf.int64))
 
 
-def decode_webp(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Decode a WebP file, lossy or lossless, or the first frame of an animated one.
+def webp_stream(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Rewrite a WebP file to its first frame.
 
     Args:
         file: scalar string, the whole file.
         head: what `webp_head` returned for it.
 
     Returns:
-        uint8 [h, w, 3], RGB; alpha is dropped.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or truncated.
+        string [STREAMS], the first for `streams.decode_other`.
     """
-    canvas_height, canvas_width, _, top, left, height, width, start, end, is_extended, *_ = tf.unstack(head)
+    height, width, start, end, is_extended = tf.unstack(head[5:10])
 
     def single_frame() -> tf.Tensor:
         chunks = tf.strings.substr(file, start, end - start)
@@ -112,12 +110,26 @@ def decode_webp(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
         return tf.strings.join([b"RIFF", little_endian(length_, 4), b"WEBP", chunks])
 
     # Chunks behind the image could be taken for pixels where it ends too early.
-    still = tf.cond(is_extended > 0, single_frame, lambda: file)
-    frames = tf.io.decode_webp(still)
-    check = require(tf.shape(frames)[0] == 1, "The WebP file is damaged")
-    with tf.control_dependencies([check]):
-        pixels = tf.ensure_shape(frames[0, :, :, :3], [None, None, 3])
-    return on_canvas(pixels, top, left, canvas_height, canvas_width, tf.zeros([3], tf.uint8))
+    return one_stream(tf.cond(is_extended > 0, single_frame, lambda: file))
+
+
+def webp_pixels(file: tf.Tensor, head: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of a WebP file, or of its first frame, serialized; alpha is dropped.
+
+    Args:
+        file: scalar string, the whole file.
+        head: what `webp_head` returned for it.
+        decoded: string [STREAMS], its decoded streams.
+    """
+    del file
+    canvas_height, canvas_width, _, *place = tf.unstack(head[:7])
+
+    def placed() -> tf.Tensor:
+        frames = pixels_of(decoded[0], None, None, None, None)[:, :, :, :3]
+        black = tf.zeros([3], tf.uint8)
+        return first_frame_on_canvas(frames, 1, place, canvas_height, canvas_width, black)
+
+    return if_decoded(decoded, placed)
 
 
 def _image_size(data: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:

@@ -187,6 +187,7 @@ def test_older_pillow_and_the_measure_of_confidence(turned, keras_model):
     ("wrong", "message"),
     [
         ({"max_pixels": 0}, "max_pixels is 0"),
+        ({"max_bytes": 0}, "max_bytes is 0"),
         ({"pillow": "pillow 12"}, "expected one of pillow>=13, pillow<13"),
         ({"confidence": "certainty"}, "expected one of probability, margin, entropy"),
     ],

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.tf_segformer.decoding_cases import by_graph, by_pillow, verdict
 from tests.tf_segformer.image_kinds import KINDS, jpeg, make, picture, saved
 from tests.tf_segformer.image_writers import png_chunk, write_gif, write_png
-from tf_segformer.image_decoding import decode_image, image_size, inspect_image
+from tf_segformer.image_decoding import Kind, decode_image, image_size, inspect_image
 
 # How many of a hundred changed bytes may make a file that only the graph refuses. libpng checks every
 # checksum; a JPEG file must have all its scans; a GIF file its whole chain of blocks; the first frame
@@ -33,10 +33,10 @@ def test_every_truncation(kind: str) -> None:
     file = min((make(kind, seed, 12) for seed in range(8)), key=len)
     cuts = range(len(file)) if len(file) <= 120 else np.linspace(0, len(file) - 1, 120).astype(int)
     found = Counter(verdict(file[:cut]) for cut in cuts)
-    # Pillow needs no more than the pixels: not the checksum behind them, nor the mark of the end.
-    needs_end = kind.startswith(("PNG", "GIF", "JPEG CMYK", "JPEG YCCK"))
+    # Pillow needs no more than the pixels: not the checksums behind them, nor the mark of the end.
+    needs_end = kind.startswith(("GIF", "JPEG CMYK", "JPEG YCCK"))
     assert found["different"] == found["laxer"] == 0, found
-    assert found["stricter"] <= (60 if kind.startswith("PNG") else 2 if needs_end else 0), found
+    assert found["stricter"] <= (20 if kind.startswith("PNG") else 2 if needs_end else 0), found
     assert found["refused"] > 0
 
 
@@ -71,7 +71,9 @@ def test_single_changed_bytes(kind: str) -> None:
 )
 def test_what_is_no_image_is_refused(file: bytes) -> None:
     assert verdict(file) == "refused"
-    assert inspect_image(tf.constant(file)).numpy().tolist() == [0] * 13
+    head = inspect_image(tf.constant(file)).numpy()
+    assert Kind(head[2]) in (Kind.FOREIGN, Kind.REFUSED)
+    assert np.count_nonzero(head) == head[2]
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, GIF, BMP, WebP"):
         decode_image(tf.constant(file))
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, GIF, BMP, WebP"):
@@ -168,7 +170,7 @@ def test_no_memory_is_taken_for_a_size_that_is_only_claimed() -> None:
     bmp = saved(Image.new("RGB", (2, 2)), "BMP")
     huge = bmp[:18] + struct.pack("<ii", 2**29, 2**29) + bmp[26:]
     assert by_graph(huge) is None
-    with pytest.raises(tf.errors.InvalidArgumentError, match="truncated"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
         decode_image(tf.constant(huge))
 
 

@@ -79,4 +79,4 @@ def test_a_session_decodes_from_a_saved_model(decoder: Decoder, tmp_path: Path) 
     eager = decoder.decode(tf.constant(files))["pixels"].numpy()
     assert found.tolist() == eager.tolist()
     assert sum(serialized != b"" for serialized in found) >= len(KINDS)
-    assert (tmp_path / "saved_model.pb").stat().st_size < 400_000
+    assert (tmp_path / "saved_model.pb").stat().st_size < 520_000
