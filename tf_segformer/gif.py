@@ -155,7 +155,8 @@ def _skip_blocks(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         lengths = tf.cast(data[at : at + 256 * 256 : 256], tf.int64)
         full = tf.reduce_sum(tf.math.cumprod(tf.cast(lengths == 255, tf.int64)), axis=0)
         ends = (lengths[0] == 0) | (at >= file_end)
-        return ~ends, tf.where(ends, at, at + tf.where(full > 0, 256 * full, 1 + lengths[0]))
+        following = tf.minimum(at + tf.where(full > 0, 256 * full, 1 + lengths[0]), file_end + 1)
+        return ~ends, tf.where(ends, at, following)
 
     goes_on, at = walk(step, (True, start))
     return 1 + tf.where(goes_on, file_end + 1, at)

@@ -174,7 +174,8 @@ def ink_pixels(file: tf.Tensor, head: tf.Tensor, decoded: tf.Tensor) -> tf.Tenso
         """The inks but the one that was made constant: int32 [h, w, 3], the fourth in channel 0."""
         first = 2 * (constant == 0)
         marked, unmarked = (tf.cast(pixels_of(decoded[first + i], None, None, 3), tf.int32) for i in range(2))
-        return 255 - 128 + marked - unmarked
+        # Clipped for what comes of a damaged file.
+        return tf.clip_by_value(255 - 128 + marked - unmarked, 0, 255)
 
     def pixels() -> tf.Tensor:
         first_three = inks_beside(_INKS - 1)
