@@ -65,6 +65,7 @@ def png_head(file: tf.Tensor, kind: int, gray_16_kind: int) -> tf.Tensor:
         # Transparency is two bytes a channel, and one an entry of a palette.
         fine &= (name != code(b"tRNS")) | (size >= needed_alpha)
         fine &= ~(is_control | is_frame) | (numbers[0] == number + 1)
+        fine &= ~is_frame | (number >= 0)
         fine &= tf.cond(
             (name == code(b"zTXt")) | (name == code(b"iCCP")),
             lambda: _is_compressed(data[at + 8 : tf.minimum(at + 8 + size, end)], name == code(b"iCCP")),
