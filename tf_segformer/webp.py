@@ -1,8 +1,9 @@
 """The first frame of a WebP file in plain TensorFlow ops, as Pillow's `convert("RGB")` gives it.
 
-`tf.io.decode_webp`, an op since TensorFlow 2.20, decodes every frame of an animation. So the first
+TensorFlow decodes every frame of an animation, where it reads WebP at all (from 2.20 on). So the first
 frame alone is written into a new file, and that file is decoded.
-Source of the layout: the WebP container specification, RFC 9649.
+Source of the layout: the WebP container specification, RFC 9649, and libwebp's demuxer, which is what
+decides whether Pillow reads a file.
 """
 
 from typing import NamedTuple

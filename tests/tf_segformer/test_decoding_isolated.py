@@ -58,6 +58,18 @@ def test_a_bad_file_leaves_the_others_alone(decoder: Decoder) -> None:
             np.testing.assert_array_equal(pixels(serialized), expected)
 
 
+@pytest.mark.parametrize("kind", ["GIF by Pillow", "BMP 8 bits", "WebP animated", "JPEG CMYK", "PNG gray"])
+def test_a_file_may_be_cut_anywhere(decoder: Decoder, kind: str) -> None:
+    """What reads and rewrites it is outside the datasets, and must raise nothing."""
+    file = next(file for file in (make(kind, seed, 90) for seed in range(99)) if len(file) > 1_000)
+    files = [file, *(file[: len(file) * part // 40] for part in range(40)), file]
+    found = decoder.decode(tf.constant(files))["pixels"].numpy()
+    for cut, serialized in zip(files, found, strict=True):
+        if serialized:
+            np.testing.assert_array_equal(pixels(serialized), by_pillow(cut))
+    assert found[0] == found[-1] != b""
+
+
 def test_a_batch_may_be_empty(decoder: Decoder) -> None:
     found = decoder.decode(tf.constant([], tf.string))
     assert found["pixels"].shape == (0,) and found["sizes"].shape == (0, 2)
