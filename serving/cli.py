@@ -88,9 +88,10 @@ def export(
     max_pixels: Annotated[
         int, typer.Option(min=1, help="Images of more pixels are refused before they are decoded.")
     ] = 50_000_000,
-    webp: Annotated[
-        bool, typer.Option(help="Read WebP; leave it out for servers older than TensorFlow 2.20.")
-    ] = True,
+    max_bytes: Annotated[
+        int, typer.Option(min=1, help="Files of more bytes are refused before anything is done with them.")
+    ] = 200_000_000,
+    webp: Annotated[bool, typer.Option(help="Read WebP; servers older than TensorFlow 2.20 cannot.")] = True,
     pillow: Annotated[
         Pillow, typer.Option(help="Which Pillow resizing equals: the order of its passes changed in 13.")
     ] = Pillow.newer,
@@ -119,7 +120,9 @@ def export(
         policy = ResizingPolicy(
             resizing.value, short_side=short_side, long_side=long_side, window=window, stride=stride
         )
-        options = ExportOptions(policy, exif_orientation, max_pixels, webp, pillow.value, confidence.value)
+        options = ExportOptions(
+            policy, exif_orientation, max_pixels, max_bytes, webp, pillow.value, confidence.value
+        )
     except ValueError as error:
         _fail(error)
     try:

@@ -13,8 +13,8 @@ import tensorflow as tf
 from serving.graph import Tensors
 from serving.options import ExportOptions
 from tf_segformer.exif import apply_orientation
-from tf_segformer.image_decoding import FORMATS, image_format, read_orientation
-from tf_segformer.isolated_decoding import decode_batch
+from tf_segformer.image_decoding import FORMATS, Kind, read_orientation
+from tf_segformer.isolated_decoding import Decoded, decode_batch
 from tf_segformer.preprocessing import ImageProcessing
 from tf_segformer.resizing import network_size, resize_by
 
@@ -26,6 +26,7 @@ MAX_NETWORK_PIXELS = 1 << 22
 STATUSES = (
     OK := b"ok",
     EMPTY := b"empty file",
+    TOO_LONG := b"too many bytes: ",  # their number and the limit follow
     FOREIGN := b"unknown format; expected " + ", ".join(FORMATS).encode(),
     TOO_LARGE := b"too large: ",  # the size and the limit follow
     UNFIT := b"too narrow, too small or too large for the network: ",  # the size follows
@@ -54,15 +55,23 @@ def prepare_files(
         was wrong; ``readable`` bool [N]. All numbers of an image that is not readable are 0.
         ``decoded`` string [N] and ``orientation`` int32 [N]: what `upright` takes.
     """
-    decoded = decode_batch(image_bytes, max_pixels=options.max_pixels, webp=options.webp)
-    orientation = _orientations(image_bytes, options)
-    sizes = tf.where(orientation[:, tf.newaxis] > 4, decoded.sizes[:, ::-1], decoded.sizes)
+    decoded = decode_batch(
+        image_bytes, max_pixels=options.max_pixels, max_bytes=options.max_bytes, webp=options.webp
+    )
+    orientation = tf.ones(tf.shape(image_bytes), tf.int32)
+    sizes = decoded.sizes
+    if options.exif_orientation:
+        spec = tf.TensorSpec([], tf.int32)
+        items = (image_bytes, decoded.heads)
+        orientation = tf.map_fn(lambda item: read_orientation(*item), items, fn_output_signature=spec)
+        sizes = tf.where(orientation[:, tf.newaxis] > 4, sizes[:, ::-1], sizes)
     network, fits = _network_sizes(sizes, processing, options, smallest)
-    status = _statuses(image_bytes, decoded.pixels, sizes, fits, options.max_pixels)
+    lengths = tf.strings.length(image_bytes)
+    status = _statuses(lengths, decoded, fits)
     readable = tf.equal(status, STATUSES.index(OK))
 
     shown = tf.where(readable[:, tf.newaxis], tf.cast(sizes, tf.int32), 0)
-    texts = _status_texts(status, sizes, network, options.max_pixels)
+    texts = _status_texts(status, lengths, sizes, network, options)
     network = tf.where(readable[:, tf.newaxis], network, 0)
     static_size = options.resizing.fixed_size(processing) or (None, None)
     largest = tf.reduce_max(tf.concat([network, [[0, 0]]], axis=0), axis=0)
@@ -70,8 +79,10 @@ def prepare_files(
         largest = tf.constant(static_size)
 
     def resize(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-        image = upright(pixels, orientation)
+        image = upright(pixels, orientation, options)
         image = resize_by(image, processing, options.resizing, pass_order=options.pillow)
+        if None not in static_size:
+            return image
         missing = largest - tf.shape(image)[:2]
         return tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
 
@@ -99,17 +110,10 @@ def prepare_files(
     }
 
 
-def upright(decoded: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Return the pixels of one decoded image, uint8 [height, width, 3], turned upright."""
+def upright(decoded: tf.Tensor, orientation: tf.Tensor, options: ExportOptions) -> tf.Tensor:
+    """Return the pixels of one decoded image, uint8 [height, width, 3], turned upright if the export does."""
     image = tf.ensure_shape(tf.io.parse_tensor(decoded, tf.uint8), [None, None, 3])
-    return apply_orientation(image, orientation)
-
-
-def _orientations(image_bytes: tf.Tensor, options: ExportOptions) -> tf.Tensor:
-    """By which each image is turned upright, int32 [N]; 1 is not at all."""
-    if not options.exif_orientation:
-        return tf.ones(tf.shape(image_bytes), tf.int32)
-    return tf.map_fn(read_orientation, image_bytes, fn_output_signature=tf.TensorSpec([], tf.int32))
+    return apply_orientation(image, orientation) if options.exif_orientation else image
 
 
 def _network_sizes(
@@ -132,36 +136,38 @@ def _network_sizes(
     return network, (wide[:, 0] * wide[:, 1] <= limit) & (tf.reduce_min(wide, axis=1) >= smallest)
 
 
-def _statuses(
-    image_bytes: tf.Tensor, pixels: tf.Tensor, sizes: tf.Tensor, fits: tf.Tensor, max_pixels: int
-) -> tf.Tensor:
+def _statuses(lengths: tf.Tensor, decoded: Decoded, fits: tf.Tensor) -> tf.Tensor:
     """Each image's index in `STATUSES`, int32 [N]."""
-    formats = tf.map_fn(image_format, image_bytes, fn_output_signature=tf.TensorSpec([], tf.int32))
-    known_size = sizes[:, 0] > 0
     # The last that applies counts.
     applies = {
-        OK: tf.fill(tf.shape(image_bytes), True),
-        UNREADABLE: tf.equal(tf.strings.length(pixels), 0),
-        UNFIT: known_size & ~fits,
-        TOO_LARGE: known_size & (sizes[:, 0] * sizes[:, 1] > max_pixels),
-        FOREIGN: tf.equal(formats, len(FORMATS)),
-        EMPTY: tf.equal(tf.strings.length(image_bytes), 0),
+        OK: tf.fill(tf.shape(lengths), True),
+        UNREADABLE: tf.equal(tf.strings.length(decoded.pixels), 0),
+        UNFIT: (decoded.sizes[:, 0] > 0) & ~fits,
+        TOO_LARGE: decoded.is_large,
+        FOREIGN: tf.equal(decoded.heads[:, 2], Kind.FOREIGN),
+        TOO_LONG: decoded.is_long,
+        EMPTY: tf.equal(lengths, 0),
     }
-    status = tf.zeros(tf.shape(image_bytes), tf.int32)
+    status = tf.zeros(tf.shape(lengths), tf.int32)
     for text, here in applies.items():
         status = tf.where(here, STATUSES.index(text), status)
     return status
 
 
 def _status_texts(
-    status: tf.Tensor, sizes: tf.Tensor, network_sizes: tf.Tensor, max_pixels: int
+    status: tf.Tensor,
+    lengths: tf.Tensor,
+    sizes: tf.Tensor,
+    network_sizes: tf.Tensor,
+    options: ExportOptions,
 ) -> tf.Tensor:
     def pixels(sizes: tf.Tensor) -> tf.Tensor:
         text = tf.strings.as_string(sizes)
         return tf.strings.join([text[:, 0], " x ", text[:, 1], " pixels"])
 
     details = {
-        TOO_LARGE: tf.strings.join([pixels(sizes), f"; at most {max_pixels} pixels are read"]),
+        TOO_LONG: tf.strings.join([tf.strings.as_string(lengths), f"; at most {options.max_bytes} are read"]),
+        TOO_LARGE: tf.strings.join([pixels(sizes), f"; at most {options.max_pixels} pixels are read"]),
         UNFIT: pixels(network_sizes),
     }
     texts = tf.gather(tf.constant(STATUSES), status)

@@ -10,6 +10,7 @@ from tf_segformer.resampling import PASS_ORDERS, PassOrder
 from tf_segformer.resizing import Resizing
 
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 200_000_000
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
@@ -24,8 +25,9 @@ class ExportOptions:
         max_pixels: the largest image that is decoded, in pixels (height × width). A larger one is
             refused by its header, before memory is taken for it: 3 bytes a pixel for each image of a
             batch until they are resized, and 5 for the label map being made.
-        webp: whether WebP files are read. Their decoder came with TensorFlow 2.20: on an older server
-            such a file fails the whole batch it is in, so leave it out there.
+        max_bytes: the longest file that is looked at. A longer one is refused before any work.
+        webp: whether WebP files are read. Their decoder came with TensorFlow 2.20: an older server
+            refuses each as it does a damaged file.
         pillow: the Pillow that resizing follows: the order of its two passes changed in version 13.
         confidence: the measure of `segment_with_confidence`; see `tf_segformer.confidence`.
 
@@ -36,13 +38,16 @@ class ExportOptions:
     resizing: Resizing = field(default_factory=Resizing)
     exif_orientation: bool = False
     max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
     webp: bool = True
     pillow: PassOrder = "pillow>=13"
     confidence: Measure = "probability"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.max_pixels < 1 << 31:
-            raise ValueError(f"max_pixels is {self.max_pixels}; expected a number from 1 to {(1 << 31) - 1}.")
+        for name in ("max_pixels", "max_bytes"):
+            value = getattr(self, name)
+            if not 1 <= value < 1 << 31:
+                raise ValueError(f"{name} is {value}; expected a number from 1 to {(1 << 31) - 1}.")
         if self.pillow not in PASS_ORDERS:
             raise ValueError(f"pillow is {self.pillow!r}; expected one of {', '.join(PASS_ORDERS)}.")
         if self.confidence not in MEASURES:

@@ -98,7 +98,7 @@ class Pictures:
 
         def draw(image: Tensors) -> Tensors:
             labels = self._labels(image, self.segmenter.logits(image))
-            pixels = upright(image["decoded"], image["orientation"])
+            pixels = upright(image["decoded"], image["orientation"], self.options)
             # Halves of both in uint8: no wider copy of a large photograph is made.
             half = tf.bitwise.right_shift(pixels, tf.constant(1, tf.uint8))
             return {"overlay_png_bytes": tf.io.encode_png(half + tf.gather(half_colors, labels))}

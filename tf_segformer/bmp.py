@@ -9,13 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_segformer.file_bytes import fields, file_bytes, length, make_head, require
+from tf_segformer.file_bytes import fields, file_bytes, length, make_head
 
 _HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 _SHORT_HEADER = 12
 _NO_COMPRESSION, _MASKS = 0, 3
-
-_UNKNOWN_MASKS = "The masks of the BMP file are not supported"
 
 _Masks = dict[tuple[int, ...], tuple[int, ...]]
 
@@ -77,55 +75,59 @@ def bmp_head(file: tf.Tensor, kind: int) -> tf.Tensor:
     return make_head(is_valid, height, width, kind, size, offset, top_down, bits, compression, colors)
 
 
-def decode_bmp(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Decode a bitmap of 1, 4, 8, 16, 24 or 32 bits per pixel, with a palette or masks.
+def bmp_pixels(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of a bitmap of 1, 4, 8, 16, 24 or 32 bits per pixel, with a palette or masks.
 
     Args:
         file: scalar string, the whole file.
         head: what `bmp_head` returned for it.
 
     Returns:
-        uint8 [h, w, 3], RGB, equal to Pillow's `convert("RGB")`.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the file is damaged, truncated or compressed.
+        uint8 [h, w, 3], RGB, serialized; an empty string where the file is truncated, or its palette or
+        masks are of an unknown kind.
     """
     data = file_bytes(file)
     header = _Header(*tf.unstack(head)[: len(_Header._fields)])
     content = data[: length(data)]
-    masks = _read_masks(data, header)
-    palette, depth = _read_palette(content, header)
-    rows = _read_rows(content, header, depth)
+    masks, has_masks = _read_masks(data, header)
+    palette, depth, has_palette = _read_palette(content, header)
+    place, has_rows = _find_rows(content, header, depth)
 
-    def indexed() -> tf.Tensor:
-        shifts = tf.cast(tf.range(8 - depth, -1, -depth), tf.int32)
-        ones = tf.bitwise.left_shift(1, tf.cast(depth, tf.int32)) - 1
-        shifted = tf.bitwise.right_shift(tf.cast(rows, tf.int32)[:, :, None], shifts)
-        index = tf.reshape(tf.bitwise.bitwise_and(shifted, ones), [header.height, -1])
-        return tf.gather(palette, index[:, : header.width])
+    def pixels() -> tf.Tensor:
+        rows = _read_rows(content, header, place)
 
-    def direct_16() -> tf.Tensor:
-        pairs = tf.cast(tf.reshape(rows[:, : 2 * header.width], [-1, header.width, 2]), tf.int32)
-        value = pairs[:, :, :1] + 256 * pairs[:, :, 1:]
-        shifts = _lookup(masks[:3], _SHIFTS_16)
-        # Red moves up by one bit where green has six.
-        largest = tf.where(shifts[0] == 11, tf.constant([31, 63, 31]), tf.constant([31, 31, 31]))
-        level = tf.bitwise.bitwise_and(tf.bitwise.right_shift(value, shifts), largest)
-        return tf.cast(level * 255 // largest, tf.uint8)
+        def indexed() -> tf.Tensor:
+            shifts = tf.cast(tf.range(8 - depth, -1, -depth), tf.int32)
+            ones = tf.bitwise.left_shift(1, tf.cast(depth, tf.int32)) - 1
+            shifted = tf.bitwise.right_shift(tf.cast(rows, tf.int32)[:, :, None], shifts)
+            index = tf.reshape(tf.bitwise.bitwise_and(shifted, ones), [header.height, -1])
+            return tf.gather(palette, index[:, : header.width])
 
-    def direct() -> tf.Tensor:
-        count = depth // 8
-        pixels = tf.reshape(rows[:, : count * header.width], tf.stack([-1, header.width, count]))
-        return tf.gather(pixels, _lookup(masks, _BYTES), axis=2)
+        def direct_16() -> tf.Tensor:
+            pairs = tf.cast(tf.reshape(rows[:, : 2 * header.width], [-1, header.width, 2]), tf.int32)
+            value = pairs[:, :, :1] + 256 * pairs[:, :, 1:]
+            shifts, _ = _lookup(masks[:3], _SHIFTS_16)
+            # Red moves up by one bit where green has six.
+            largest = tf.where(shifts[0] == 11, tf.constant([31, 63, 31]), tf.constant([31, 31, 31]))
+            level = tf.bitwise.bitwise_and(tf.bitwise.right_shift(value, shifts), largest)
+            return tf.cast(level * 255 // largest, tf.uint8)
 
-    branch = tf.where(depth <= 8, 0, tf.where(depth == 16, 1, 2))
-    pixels = tf.switch_case(branch, [indexed, direct_16, direct])
-    first_row_first = header.top_down == 1
-    return tf.cond(first_row_first, lambda: pixels, lambda: tf.reverse(pixels, axis=[0]))
+        def direct() -> tf.Tensor:
+            count = depth // 8
+            pixels = tf.reshape(rows[:, : count * header.width], tf.stack([-1, header.width, count]))
+            return tf.gather(pixels, _lookup(masks, _BYTES)[0], axis=2)
+
+        branch = tf.where(depth <= 8, 0, tf.where(depth == 16, 1, 2))
+        found = tf.switch_case(branch, [indexed, direct_16, direct])
+        first_row_first = header.top_down == 1
+        found = tf.cond(first_row_first, lambda: found, lambda: tf.reverse(found, axis=[0]))
+        return tf.io.serialize_tensor(found)
+
+    return tf.cond(has_masks & has_palette & has_rows, pixels, lambda: tf.constant(b""))
 
 
-def _read_masks(data: tf.Tensor, header: _Header) -> tf.Tensor:
-    """Return int64 [4], the masks of red, green, blue and alpha."""
+def _read_masks(data: tf.Tensor, header: _Header) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the masks of red, green, blue and alpha, int64 [4], and whether these are known."""
     # Without masks in the file: those of blue, green, red (and unused) in this order.
     usual_16 = tf.constant([*next(iter(_SHIFTS_16)), 0], tf.int64)
     usual = tf.constant(next(iter(_BYTES)), tf.int64)
@@ -135,13 +137,13 @@ def _read_masks(data: tf.Tensor, header: _Header) -> tf.Tensor:
     has_alpha = (header.size >= 56) & (header.bits == 32)
     masks = tf.where(has_alpha, masks, masks * np.array([1, 1, 1, 0]))
     masks = tf.where(header.compression == _MASKS, masks, tf.where(header.bits == 16, usual_16, usual))
-    is_known = (header.bits != 24) | tf.reduce_all(masks == usual, axis=0)
-    with tf.control_dependencies([require(is_known, _UNKNOWN_MASKS)]):
-        return tf.identity(masks)
+    is_known = tf.where(header.bits == 16, _lookup(masks[:3], _SHIFTS_16)[1], _lookup(masks, _BYTES)[1])
+    is_known &= (header.bits != 24) | tf.reduce_all(masks == usual, axis=0)
+    return masks, is_known | (header.bits <= 8)
 
 
-def _read_palette(content: tf.Tensor, header: _Header) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the palette, uint8 [256, 3] (RGB), and the bits per pixel, scalar int64.
+def _read_palette(content: tf.Tensor, header: _Header) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the palette, uint8 [256, 3] (RGB), the bits per pixel, and whether the palette is valid.
 
     Pillow ignores a palette of the grays 0, 1, 2, …, or of black and white, and then takes the
     pixels as eight bits, or one, whatever the header says.
@@ -161,10 +163,10 @@ def _read_palette(content: tf.Tensor, header: _Header) -> tuple[tf.Tensor, tf.Te
 
     every = tf.cast(tf.range(256), tf.uint8)
     every_gray = tf.tile(tf.where(count <= 2, every * 255, every)[:, None], [1, 3])
-    with tf.control_dependencies([require(valid | (header.bits > 8), "The BMP palette has no valid size")]):
-        palette = tf.where(is_gray, every_gray, tf.pad(colors, [[0, 256], [0, 0]])[:256])
+    palette = tf.where(is_gray, every_gray, tf.pad(colors, [[0, 256], [0, 0]])[:256])
     gray_bits = tf.where(count <= 2, tf.constant(1, tf.int64), 8)
-    return palette, tf.where(is_gray & (header.bits <= 8), gray_bits, header.bits)
+    depth = tf.where(is_gray & (header.bits <= 8), gray_bits, header.bits)
+    return palette, depth, valid | (header.bits > 8)
 
 
 def _palette_entry(header: _Header) -> tf.Tensor:
@@ -184,22 +186,27 @@ def _pixel_offset(content: tf.Tensor, header: _Header) -> tf.Tensor:
     return tf.where(offset == 0, behind, offset)
 
 
-def _read_rows(content: tf.Tensor, header: _Header, depth: tf.Tensor) -> tf.Tensor:
-    """Return uint8 [h, bytes per row], the rows in the order of the file."""
+def _find_rows(content: tf.Tensor, header: _Header, depth: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return where the rows start and end, and the bytes from one to the next and of one, int64 [4].
+
+    Also whether they are in the file.
+    """
     row = (header.width * depth + 7) // 8
     stride = (header.width * header.bits + 31) // 32 * 4
-    needed = stride * (header.height - 1) + row  # the last row needs no padding
-    offset = _pixel_offset(content, header)
-    enough = offset + needed <= tf.size(content, out_type=tf.int64)
-    with tf.control_dependencies([require(enough & (row <= stride), "The BMP file is truncated")]):
-        pixels = content[offset : offset + needed]
-    pixels = tf.pad(pixels, [[0, stride - row]])
+    start = _pixel_offset(content, header)
+    end = start + stride * (header.height - 1) + row  # the last row needs no padding
+    is_there = (end <= tf.size(content, out_type=tf.int64)) & (row <= stride)
+    return tf.stack([start, end, stride, row]), is_there
+
+
+def _read_rows(content: tf.Tensor, header: _Header, place: tf.Tensor) -> tf.Tensor:
+    """Return uint8 [h, bytes from a row to the next], the rows in the order of the file."""
+    start, end, stride, row = tf.unstack(place)
+    pixels = tf.pad(content[start:end], [[0, stride - row]])
     return tf.reshape(pixels, tf.stack([header.height, stride]))
 
 
-def _lookup(masks: tf.Tensor, table: _Masks) -> tf.Tensor:
-    """Return the table's entry for these masks, int32 [3]."""
+def _lookup(masks: tf.Tensor, table: _Masks) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the table's entry for these masks, int32 [3], and whether there is one."""
     found = tf.reduce_all(tf.constant(list(table), tf.int64) == masks, axis=1)
-    check = require(tf.reduce_any(found, axis=0), _UNKNOWN_MASKS)
-    with tf.control_dependencies([check]):
-        return tf.gather(tf.constant(list(table.values())), tf.argmax(found))
+    return tf.gather(tf.constant(list(table.values())), tf.argmax(found)), tf.reduce_any(found, axis=0)

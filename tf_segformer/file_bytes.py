@@ -21,7 +21,8 @@ _BYTES = [bytes([value]) for value in range(256)]
 
 def file_bytes(file: tf.Tensor) -> tf.Tensor:
     """Return the bytes of a scalar string as uint8 [length + margin]; see `length`."""
-    data = tf.io.decode_raw(tf.strings.join([file, b"\0" * _MARGIN]), tf.uint8)
+    padded = tf.strings.length(file) + _MARGIN
+    data = tf.io.decode_raw(file, tf.uint8, fixed_length=padded)
     data.set_shape([None])
     return data
 
@@ -71,8 +72,12 @@ def has_bytes(data: tf.Tensor, position: int | tf.Tensor, expected: bytes) -> tf
 
 def little_endian(value: tf.Tensor, size: int) -> tf.Tensor:
     """Return the `size` bytes of a whole number, lowest first, as a scalar string."""
-    digits = value // 256 ** np.arange(size) % 256
-    return tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), digits), axis=0)
+    return byte_string(value // 256 ** np.arange(size) % 256)
+
+
+def byte_string(values: tf.Tensor) -> tf.Tensor:
+    """Return bytes, int64 [n], as a scalar string."""
+    return tf.strings.reduce_join(tf.gather(tf.constant(_BYTES), values), axis=0)
 
 
 def walk(

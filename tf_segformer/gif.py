@@ -9,8 +9,9 @@ Source of the layout: Pillow's GifImagePlugin.
 import numpy as np
 import tensorflow as tf
 
-from tf_segformer.canvas import on_canvas
-from tf_segformer.file_bytes import fields, file_bytes, length, little_endian, make_head, require, walk
+from tf_segformer.canvas import first_frame_on_canvas
+from tf_segformer.file_bytes import fields, file_bytes, length, little_endian, make_head, walk
+from tf_segformer.streams import if_decoded, one_stream, pixels_of
 
 _EXTENSION, _IMAGE, _TRAILER = b"!,;"
 _GRAPHIC_CONTROL, _COMMENT = 0xF9, 0xFE
@@ -69,27 +70,20 @@ def gif_head(file: tf.Tensor, kind: int) -> tf.Tensor:
     )
 
 
-def decode_gif(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Decode the first frame of a GIF file.
+def gif_stream(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Rewrite a GIF file to its first frame, with a palette of 256 colours.
 
     Args:
         file: scalar string, the whole file.
         head: what `gif_head` returned for it.
 
     Returns:
-        uint8 [h, w, 3], RGB. Transparent pixels have the colour of their palette entry.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or truncated.
+        string [STREAMS], the first for `streams.decode_other`; empty where the pixels are cut off.
     """
-    canvas_height, canvas_width, _, *rest = tf.unstack(head)
-    top, left, height, width, color, flags, palette_length, own_start, own_length, data_start = rest
+    height, width, _, flags, palette_length, own_start, own_length, data_start = tf.unstack(head[5:])
     data = file_bytes(file)
     # The pixels are a byte (the code size) and a chain of blocks.
     end = _skip_blocks(data, data_start + 1)
-    with tf.control_dependencies([require(end <= length(data), "The pixels of the GIF file are truncated")]):
-        file = tf.identity(file)
-    palette = _palette(file, palette_length, own_start, own_length)
     size = tf.strings.join([little_endian(width, 2), little_endian(height, 2)])
     is_interlaced = tf.bitwise.bitwise_and(flags, np.int64(_INTERLACED)) > 0
     single_frame = [
@@ -99,17 +93,35 @@ def decode_gif(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
         bytes([_IMAGE, 0, 0, 0, 0]),
         size,
         tf.where(is_interlaced, b"\xc7", b"\x87"),  # a palette of 256 colours follows
-        palette,
+        _palette(file, palette_length, own_start, own_length),
         tf.strings.substr(file, data_start, end - data_start),
+        tf.where(end > length(data), b"\0", b""),  # Pillow does not need it
         _SECOND_FRAME,
         bytes([_TRAILER]),
     ]
-    frames = tf.io.decode_gif(tf.strings.join(single_frame))
-    whole = require(tf.shape(frames)[0] == 2, "The pixels of the GIF file are damaged or truncated")
-    with tf.control_dependencies([whole]):
-        pixels = frames[0]
-    colors = tf.reshape(tf.io.decode_raw(palette, tf.uint8), [256, 3])
-    return on_canvas(pixels, top, left, canvas_height, canvas_width, tf.gather(colors, color))
+    return one_stream(tf.where(end <= length(data) + 1, tf.strings.join(single_frame), b""))
+
+
+def gif_pixels(file: tf.Tensor, head: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of the first frame of a GIF file, serialized.
+
+    Transparent pixels have the colour of their palette entry.
+
+    Args:
+        file: scalar string, the whole file.
+        head: what `gif_head` returned for it.
+        decoded: string [STREAMS], its decoded streams.
+    """
+    canvas_height, canvas_width, _, top, left, height, width, color, _, *palette_at, _ = tf.unstack(head)
+
+    def placed() -> tf.Tensor:
+        frames = pixels_of(decoded[0], None, None, None, 3)
+        colors = tf.reshape(tf.io.decode_raw(_palette(file, *palette_at), tf.uint8), [256, 3])
+        return first_frame_on_canvas(
+            frames, 2, (top, left, height, width), canvas_height, canvas_width, tf.gather(colors, color)
+        )
+
+    return if_decoded(decoded, placed)
 
 
 def _palette(file: tf.Tensor, length_: tf.Tensor, own_start: tf.Tensor, own_length: tf.Tensor) -> tf.Tensor:
@@ -133,7 +145,8 @@ def _palette_length(flags: tf.Tensor) -> tf.Tensor:
 def _skip_blocks(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Return the position behind a chain of blocks, each a length and as many bytes.
 
-    It lies beyond the end of the file where the chain does not end.
+    Behind the last one is a zero. The position is the length of the file and 1 where this is all that is
+    missing, and more where the chain breaks off or is too long.
     """
     file_end = length(data)
 
@@ -142,7 +155,8 @@ def _skip_blocks(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         lengths = tf.cast(data[at : at + 256 * 256 : 256], tf.int64)
         full = tf.reduce_sum(tf.math.cumprod(tf.cast(lengths == 255, tf.int64)), axis=0)
         ends = (lengths[0] == 0) | (at >= file_end)
-        return ~ends, tf.where(ends, at, at + tf.where(full > 0, 256 * full, 1 + lengths[0]))
+        following = tf.minimum(at + tf.where(full > 0, 256 * full, 1 + lengths[0]), file_end + 1)
+        return ~ends, tf.where(ends, at, following)
 
     goes_on, at = walk(step, (True, start))
-    return tf.where(goes_on, file_end, at) + 1
+    return 1 + tf.where(goes_on, file_end + 1, at)

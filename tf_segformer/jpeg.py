@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_segformer.file_bytes import code, fields, file_bytes, length, little_endian, make_head, walk
+from tf_segformer.lazy_function import STREAMS
+from tf_segformer.streams import if_decoded, pixels_of
 
 # A scan costs a pass over all pixels, however few its bytes are. An encoder makes about ten.
 MAX_SCANS = 100
@@ -118,49 +120,31 @@ def _has_all_scans(data: tf.Tensor, frame: tf.Tensor, scan: tf.Tensor, component
     return tf.reduce_all(latest % 2 == 1, axis=[0, 1]) & (tf.size(starts) <= MAX_SCANS)
 
 
-def decode_jpeg(file: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG file of one or three components, or a PNG file.
-
-    Args:
-        file: scalar string, the whole file.
-
-    Returns:
-        uint8 [h, w, 3], RGB.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or truncated.
-    """
-    # The default DCT differs from libjpeg's by up to 18 levels on two thirds of the pixels.
-    return tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE")
-
-
-def decode_inks(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG file of four inks, CMYK or YCCK.
+def ink_streams(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """Rewrite a JPEG file of four inks, CMYK or YCCK, to four that give what the inks are.
 
     Args:
         file: scalar string, the whole file.
         head: what `jpeg_head` returned for it.
 
     Returns:
-        uint8 [h, w, 3], RGB.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the file is damaged or truncated.
+        string [STREAMS], for `streams.decode_jpeg`: with and without Adobe's mark, the last ink constant;
+        then the same with the first ink constant.
     """
-    _, _, _, frame, scan, transform, *_ = tf.unstack(head)
+    frame, scan = tf.unstack(head[3:5])
     # An ink's entry in the frame header is its name, its sampling and the number of its table.
     entries = frame + 10
-    numbers = tf.gather(file_bytes(file), entries + np.arange(2, 3 * _INKS, 3))
+    positions = tf.minimum(entries + np.arange(2, 3 * _INKS, 3), tf.cast(tf.strings.length(file), tf.int64))
+    numbers = tf.gather(file_bytes(file), positions)
     # The file's own mark must not be seen: its name is overwritten.
     unnamed = tf.strings.regex_replace(tf.strings.substr(file, np.int64(0), scan), "Adobe", "-dobe")
     scans = tf.strings.substr(file, scan, tf.cast(tf.strings.length(file), tf.int64))
 
-    def inks_beside(constant: int) -> tf.Tensor:
-        """Decode with one ink made constant: int32 [h, w, 3], the fourth in channel 0."""
-        others = np.arange(_INKS) != constant
+    def with_constant(ink: int) -> list[tf.Tensor]:
+        others = np.arange(_INKS) != ink
         taken = tf.reduce_any((tf.range(_INKS)[:, None] == tf.cast(numbers, tf.int32)) & others, axis=1)
         number = little_endian(tf.argmin(tf.cast(taken, tf.int32)), 1)
-        before_number = entries + 3 * constant + 2
+        before_number = entries + 3 * ink + 2
         parts = [
             tf.strings.substr(unnamed, np.int64(2), before_number - 2),
             number,
@@ -170,15 +154,37 @@ def decode_inks(file: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
             b"\0" * 64,
             scans,
         ]
-        marked = decode_jpeg(tf.strings.join([_START, _ADOBE_CMYK, *parts]))
-        unmarked = decode_jpeg(tf.strings.join([_START, *parts]))
-        return 255 - 128 + tf.cast(marked, tf.int32) - tf.cast(unmarked, tf.int32)
+        return [tf.strings.join([_START, mark, *parts]) for mark in (_ADOBE_CMYK, b"")]
 
-    first_three = inks_beside(3)
-    fourth = inks_beside(0)[:, :, :1]
-    first_three = tf.cond(transform != 0, lambda: _ycc_to_cmy(first_three), lambda: first_three)
-    # Inks are stored inverted, 255 is white. Pillow rounds to the nearest.
-    return tf.cast((first_three * fourth + 127) // 255, tf.uint8)
+    return tf.stack([*with_constant(_INKS - 1), *with_constant(0)])
+
+
+def ink_pixels(file: tf.Tensor, head: tf.Tensor, decoded: tf.Tensor) -> tf.Tensor:
+    """Return the pixels of a JPEG file of four inks, serialized.
+
+    Args:
+        file: scalar string, the whole file.
+        head: what `jpeg_head` returned for it.
+        decoded: string [STREAMS], its decoded streams.
+    """
+    del file
+    transform = head[5]
+
+    def inks_beside(constant: int) -> tf.Tensor:
+        """The inks but the one that was made constant: int32 [h, w, 3], the fourth in channel 0."""
+        first = 2 * (constant == 0)
+        marked, unmarked = (tf.cast(pixels_of(decoded[first + i], None, None, 3), tf.int32) for i in range(2))
+        # Clipped for what comes of a damaged file.
+        return tf.clip_by_value(255 - 128 + marked - unmarked, 0, 255)
+
+    def pixels() -> tf.Tensor:
+        first_three = inks_beside(_INKS - 1)
+        fourth = inks_beside(0)[:, :, :1]
+        inks = tf.cond(transform != 0, lambda: _ycc_to_cmy(first_three), lambda: first_three)
+        # Inks are stored inverted, 255 is white. Pillow rounds to the nearest.
+        return tf.io.serialize_tensor(tf.cast((inks * fourth + 127) // 255, tf.uint8))
+
+    return if_decoded(decoded, pixels, count=STREAMS)
 
 
 def _ycc_to_cmy(ycc: tf.Tensor) -> tf.Tensor:

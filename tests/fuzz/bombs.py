@@ -48,15 +48,30 @@ def _png_with(*chunks: bytes) -> bytes:
     return b"".join([png_header(8, 8), *chunks, pixels, IEND])
 
 
+def _png_with_end(*chunks: bytes) -> bytes:
+    """The same with chunks behind the pixels."""
+    return _png_with()[: -len(IEND)] + b"".join(chunks) + IEND
+
+
 def _png_of_tiny_data_chunks() -> bytes:
-    side = 256
+    data = _stored_rows(256)
+    chunks = (png_chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
+    return png_header(256, 256) + b"".join(chunks) + IEND
+
+
+def _png_of_uneven_data_chunks() -> bytes:
+    """No two neighbours are of one length, so that none can be passed together."""
+    data = _stored_rows(256)
+    pieces = (piece for i in range(0, len(data), 3) for piece in (data[i : i + 1], data[i + 1 : i + 3]))
+    return png_header(256, 256) + b"".join(png_chunk(b"IDAT", piece) for piece in pieces) + IEND
+
+
+def _stored_rows(side: int) -> bytes:
     data = zlib.compress(np.random.default_rng(0).bytes(side * (side + 1)), 0)
     # Every row starts with its filter, which must be below 5.
     rows = bytearray(zlib.decompress(data))
     rows[:: side + 1] = b"\0" * side
-    data = zlib.compress(bytes(rows), 0)
-    chunks = (png_chunk(b"IDAT", data[i : i + 1]) for i in range(len(data)))
-    return png_header(side, side) + b"".join(chunks) + IEND
+    return zlib.compress(bytes(rows), 0)
 
 
 def _jpeg(mode: str = "RGB", **options: object) -> bytes:
@@ -160,6 +175,11 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG zTXt bomb": lambda: _png_with(png_chunk(b"zTXt", b"x\0\0" + compressed_zeros(1 << 30))),
     "PNG iTXt bomb": lambda: _png_with(png_chunk(b"iTXt", b"x\0\1\0en\0\0" + compressed_zeros(1 << 30))),
     "PNG 100 zTXt bombs": lambda: _png_with(png_chunk(b"zTXt", b"x\0\0" + compressed_zeros(1 << 22)) * 100),
+    "PNG 100 zTXt bombs behind the pixels": lambda: _png_with_end(
+        png_chunk(b"zTXt", b"x\0\0" + compressed_zeros(1 << 22)) * 100
+    ),
+    "PNG 500 short chunks": lambda: _png_with(png_chunk(b"tEXt", b"a\0b") * 500),
+    "PNG data chunks of many lengths": _png_of_uneven_data_chunks,
     "PNG 300,000 empty chunks": lambda: _png_with(png_chunk(b"teSt", b"") * MANY_CHUNKS),
     "PNG 300,000 text chunks": lambda: _png_with(png_chunk(b"tEXt", b"a\0b") * MANY_CHUNKS),
     "PNG 300,000 empty data chunks": lambda: _png_with(png_chunk(b"IDAT", b"") * MANY_CHUNKS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -17,15 +18,15 @@ MAX_PIXELS = 1 << 20
 HEIGHT, WIDTH = 64, 96
 
 
-def write_models(folder: Path) -> tuple[Path, Path]:
-    """Write both and return their version directories."""
+def write_models(folder: Path, max_pixels: int = MAX_PIXELS, **options: Any) -> tuple[Path, Path]:
+    """Write both and return their version directories; `options` are more of those of the export."""
     from serving.export import export_saved_model
     from serving.options import ExportOptions
 
-    options = ExportOptions(max_pixels=MAX_PIXELS)
+    chosen = ExportOptions(max_pixels=max_pixels, **options)
     checkpoint = write_checkpoint(folder / "checkpoint")
-    export = export_saved_model(checkpoint, folder / "export", batch_sizes=(BATCH,), options=options)
-    return save_pixels_model(folder / "pixels" / "1", MAX_PIXELS), export
+    export = export_saved_model(checkpoint, folder / "export", batch_sizes=(BATCH,), options=chosen)
+    return save_pixels_model(folder / "pixels" / "1", max_pixels), export
 
 
 def write_checkpoint(folder: Path) -> Path:

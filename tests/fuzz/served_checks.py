@@ -14,6 +14,7 @@ from tests.fuzz.valid_images import picture, saved
 
 BATCH = 32  # a batch costs much the same whatever its size, so that a large one tries more files
 OK = b"ok"
+UNFIT = b"too narrow, "  # how the status of an image begins that is decoded, but not what the network takes
 # The signatures that take image files, and how often each is drawn.
 SIGNATURES = {"serving_default": 7, "segment_with_confidence": 1, "overlay": 1, "logits_from_bytes": 1}
 
@@ -36,14 +37,17 @@ class Expected:
     Args:
         session: an export.
         good: files.
+        signatures: which to ask.
 
     Raises:
         RuntimeError: a good file was refused.
     """
 
-    def __init__(self, session: SessionProcess, good: Sequence[bytes]) -> None:
+    def __init__(
+        self, session: SessionProcess, good: Sequence[bytes], signatures: Sequence[str] = tuple(SIGNATURES)
+    ) -> None:
         self.good = list(good)
-        self.signatures = [name for name in SIGNATURES if name in session.signatures]
+        self.signatures = [name for name in signatures if name in session.signatures]
         self._answers: dict[tuple[str, int, int], dict[str, Any]] = {}
         for signature in self.signatures:
             for shift in range(len(self.good)):

@@ -8,7 +8,13 @@ from tests.fuzz.inputs import stream
 from tests.fuzz.models import MAX_PIXELS, write_models
 from tests.fuzz.report import save, show
 
-COUNT = 1000
+COUNT = 800
+# Where images keep their shape: fewer and smaller ones, since each goes through the network alone.
+SHAPES = {
+    "keep-ratio": {"short_side": 64, "long_side": 160},
+    "sliding-window": {"short_side": 64, "long_side": 160, "window": (64, 64), "stride": (48, 48)},
+}
+FEW = 208
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +30,17 @@ def test_no_file_crashes_or_hangs_a_session_or_is_read_otherwise_than_by_pillow(
     assert sum(report.inputs.values()) == COUNT
     assert report.failures == []
     assert [found.group for found in report.unexplained] == [], f"examples: {tmp_path}"
+
+
+@pytest.mark.parametrize("policy", SHAPES)
+def test_the_same_where_images_keep_their_shape(policy, tmp_path):
+    from tf_segformer.resizing import Resizing
+
+    resizing = Resizing(policy, **SHAPES[policy])
+    models = write_models(tmp_path, 1 << 16, resizing=resizing)
+    signatures = ("serving_default", "segment_with_confidence", "overlay")
+    report = Campaign(*models, 1 << 16, signatures=signatures, may_be_unfit=True).run(stream(2, FEW))
+    show(report, Console(width=150))
+    assert sum(report.inputs.values()) >= FEW
+    assert report.failures == []
+    assert [found.group for found in report.unexplained] == []

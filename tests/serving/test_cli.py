@@ -74,10 +74,12 @@ def test_the_choices_are_those_of_the_graph():
     import inspect
 
     from serving import cli
-    from serving.options import MAX_PIXELS, MEASURES
+    from serving.options import MAX_BYTES, MAX_PIXELS, MEASURES
     from tf_segformer.resampling import PASS_ORDERS
     from tf_segformer.resizing import POLICIES
 
     for choices, known in ((cli.Resizing, POLICIES), (cli.Pillow, PASS_ORDERS), (cli.Confidence, MEASURES)):
         assert {choice.value for choice in choices} == set(known)
-    assert inspect.signature(cli.export).parameters["max_pixels"].default == MAX_PIXELS
+    parameters = inspect.signature(cli.export).parameters
+    assert parameters["max_pixels"].default == MAX_PIXELS
+    assert parameters["max_bytes"].default == MAX_BYTES

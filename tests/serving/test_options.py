@@ -158,6 +158,20 @@ def test_the_limit_counts_pixels_to_the_last(turned):
     ]
 
 
+def test_a_long_file_is_refused_before_any_work(answers_with):
+    files = [encoded(photo(40, 60)), encoded(photo(100, 120)), b"", b"x" * 10_000]
+    options = ExportOptions(max_bytes=len(files[0]))
+    answer = run(answers_with(FIXED, options, "serving_default"), "serving_default", files)
+    assert len(files[1]) > options.max_bytes
+    assert answer["status_bytes"].tolist() == [
+        b"ok",
+        b"too many bytes: %d; at most %d are read" % (len(files[1]), options.max_bytes),
+        b"empty file",
+        b"too many bytes: 10000; at most %d are read" % options.max_bytes,
+    ]
+    assert answer["height"].tolist() == [40, 0, 0, 0]
+
+
 def test_older_pillow_and_the_measure_of_confidence(turned, keras_model):
     """This image is one whose resize differs between Pillow's versions."""
     options, signatures = turned
@@ -187,6 +201,7 @@ def test_older_pillow_and_the_measure_of_confidence(turned, keras_model):
     ("wrong", "message"),
     [
         ({"max_pixels": 0}, "max_pixels is 0"),
+        ({"max_bytes": 0}, "max_bytes is 0"),
         ({"pillow": "pillow 12"}, "expected one of pillow>=13, pillow<13"),
         ({"confidence": "certainty"}, "expected one of probability, margin, entropy"),
     ],

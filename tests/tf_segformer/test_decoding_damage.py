@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.tf_segformer.decoding_cases import by_graph, by_pillow, verdict
 from tests.tf_segformer.image_kinds import KINDS, jpeg, make, picture, saved
-from tests.tf_segformer.image_writers import png_chunk, write_gif, write_png
-from tf_segformer.image_decoding import decode_image, image_size, inspect_image
+from tests.tf_segformer.image_writers import png_chunk, write_gif
+from tf_segformer.image_decoding import Kind, decode_image, image_size, inspect_image
 
 # How many of a hundred changed bytes may make a file that only the graph refuses. libpng checks every
 # checksum; a JPEG file must have all its scans; a GIF file its whole chain of blocks; the first frame
@@ -33,10 +33,10 @@ def test_every_truncation(kind: str) -> None:
     file = min((make(kind, seed, 12) for seed in range(8)), key=len)
     cuts = range(len(file)) if len(file) <= 120 else np.linspace(0, len(file) - 1, 120).astype(int)
     found = Counter(verdict(file[:cut]) for cut in cuts)
-    # Pillow needs no more than the pixels: not the checksum behind them, nor the mark of the end.
-    needs_end = kind.startswith(("PNG", "GIF", "JPEG CMYK", "JPEG YCCK"))
+    # Pillow needs no more than the pixels: not the checksums behind them, nor the mark of the end.
+    needs_end = kind.startswith(("GIF", "JPEG CMYK", "JPEG YCCK"))
     assert found["different"] == found["laxer"] == 0, found
-    assert found["stricter"] <= (60 if kind.startswith("PNG") else 2 if needs_end else 0), found
+    assert found["stricter"] <= (20 if kind.startswith("PNG") else 2 if needs_end else 0), found
     assert found["refused"] > 0
 
 
@@ -71,7 +71,9 @@ def test_single_changed_bytes(kind: str) -> None:
 )
 def test_what_is_no_image_is_refused(file: bytes) -> None:
     assert verdict(file) == "refused"
-    assert inspect_image(tf.constant(file)).numpy().tolist() == [0] * 13
+    head = inspect_image(tf.constant(file)).numpy()
+    assert Kind(head[2]) in (Kind.FOREIGN, Kind.REFUSED)
+    assert np.count_nonzero(head) == head[2]
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, GIF, BMP, WebP"):
         decode_image(tf.constant(file))
     with pytest.raises(tf.errors.InvalidArgumentError, match="JPEG, PNG, GIF, BMP, WebP"):
@@ -87,23 +89,6 @@ def test_two_frame_headers_are_refused() -> None:
     assert by_graph(file[:at] + frame + file[at:]) is None
     assert by_graph(file[:at] + large + file[at:]) is None
     assert by_graph(file[:at] + frame + large + file[at + len(frame) :]) is None
-
-
-def test_a_second_png_header_is_refused() -> None:
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
-    samples = np.zeros((2, 2, 3), int)
-    assert by_graph(write_png(np.random.default_rng(0), samples, 8, 2, before=header)) is None
-
-
-@pytest.mark.parametrize("name", [b"tEXt", b"pHYs", b"eXIf", b"abCd"])
-def test_a_wrong_checksum_before_the_pixels_is_refused(name: bytes) -> None:
-    rng = np.random.default_rng(0)
-    samples = rng.integers(0, 256, (3, 3, 3))
-    for size in (9, 10, 1000, 4097):
-        chunk = png_chunk(name, rng.bytes(size))
-        damaged = chunk[:-1] + bytes([chunk[-1] ^ 1])
-        assert verdict(write_png(rng, samples, 8, 2, before=chunk)) == "equal"
-        assert verdict(write_png(rng, samples, 8, 2, before=damaged)) == "refused"
 
 
 def test_missing_pixels_of_a_gif_are_no_memory_of_others() -> None:
@@ -168,7 +153,7 @@ def test_no_memory_is_taken_for_a_size_that_is_only_claimed() -> None:
     bmp = saved(Image.new("RGB", (2, 2)), "BMP")
     huge = bmp[:18] + struct.pack("<ii", 2**29, 2**29) + bmp[26:]
     assert by_graph(huge) is None
-    with pytest.raises(tf.errors.InvalidArgumentError, match="truncated"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is damaged"):
         decode_image(tf.constant(huge))
 
 
