@@ -64,7 +64,7 @@ def resize(
     """Resize an image as `PIL.Image.Image.resize((width, height), resample)` does, bit for bit.
 
     It runs on the CPU. Products must be of float32's precision, which is TensorFlow's default: with
-    `TF_SET_ONEDNN_FPMATH_MODE=BF16`, or Grappler's automatic bfloat16, levels are off by up to 2.
+    `TF_SET_ONEDNN_FPMATH_MODE=BF16`, or Grappler's automatic bfloat16, levels are off by up to 3.
 
     Args:
         pixels: uint8 [h, w, C], of any size, static or dynamic.
