@@ -25,7 +25,7 @@ PASS_ORDERS: tuple[PassOrder, ...] = ("pillow>=13", "pillow<13")
 # Measured: with blocks of 8 the matrix products waste little on zeros (K is (8 + 2) scales long, a
 # filter 2); with larger chunks the memory grows, with smaller ones threads wait for each other.
 _BLOCK = 8
-_CHUNK = 1 << 20
+_CHUNK = 1 << 19
 _ALIGNED_ROWS = 64  # that many rows of any width end on a cache line: slicing them copies nothing
 
 # Products are taken in float32, several times as fast as float64. A weight of 22 bits times a level
@@ -99,22 +99,26 @@ def _resize(
 ) -> tf.Tensor:
     out_h, out_w = tf.convert_to_tensor(height, tf.int32), tf.convert_to_tensor(width, tf.int32)
     in_h, in_w = tf.shape(pixels)[0], tf.shape(pixels)[1]
-
-    def rows(image: tf.Tensor) -> tf.Tensor:
-        return tf.cond(in_h == out_h, lambda: image, lambda: _resample_rows(image, out_h, resample))
-
-    def columns(image: tf.Tensor) -> tf.Tensor:
-        return tf.cond(in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, resample))
-
+    static_size = [tf.get_static_value(out_h), tf.get_static_value(out_w)]
     if resample == NEAREST:
         resized = tf.gather(pixels, _nearest_positions(in_h, out_h), axis=0)
         resized = tf.gather(resized, _nearest_positions(in_w, out_w), axis=1)
-    elif pass_order == "pillow<13":
+        return tf.ensure_shape(resized, [*static_size, pixels.shape[-1]])
+
+    # Outside of the branches below, so that they are computed at the same time.
+    of_h, of_w = _blocks(in_h, out_h, resample), _blocks(in_w, out_w, resample)
+
+    def rows(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(in_h == out_h, lambda: image, lambda: _resample_rows(image, out_h, of_h, resample))
+
+    def columns(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, of_w, resample))
+
+    if pass_order == "pillow<13":
         resized = rows(columns(pixels))
     else:
         rows_first = (out_h < in_h) & (in_h - out_h > 2 * (in_w - out_w))
         resized = tf.cond(rows_first, lambda: columns(rows(pixels)), lambda: rows(columns(pixels)))
-    static_size = [tf.get_static_value(out_h), tf.get_static_value(out_w)]
     return tf.ensure_shape(resized, [*static_size, pixels.shape[-1]])
 
 
@@ -126,10 +130,9 @@ def _nearest_positions(in_size: tf.Tensor, out_size: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cumsum(steps), tf.int32)
 
 
-def _resample_rows(pixels: tf.Tensor, out_size: tf.Tensor, resample: int) -> tf.Tensor:
+def _resample_rows(pixels: tf.Tensor, out_size: tf.Tensor, blocks: _Blocks, resample: int) -> tf.Tensor:
     """Resample the first axis: uint8 [h, w, C] to [out_size, w, C]."""
     in_size, width, channels = tf.unstack(tf.shape(pixels))
-    blocks = _blocks(in_size, out_size, resample)
     rows = tf.reshape(pixels, [in_size, width * channels])  # (h, N)
     # As many blocks at a time as fit into a chunk.
     count = tf.maximum(_CHUNK // (tf.shape(blocks.positions)[1] * width * channels), 1)
@@ -140,12 +143,12 @@ def _resample_rows(pixels: tf.Tensor, out_size: tf.Tensor, resample: int) -> tf.
     return tf.reshape(resampled[:out_size], [out_size, width, channels])
 
 
-def _resample_columns(pixels: tf.Tensor, out_size: tf.Tensor, resample: int) -> tf.Tensor:
+def _resample_columns(pixels: tf.Tensor, out_size: tf.Tensor, blocks: _Blocks, resample: int) -> tf.Tensor:
     """Resample the second axis: uint8 [h, w, C] to [h, out_size, C]."""
     height, in_size, channels = tf.unstack(tf.shape(pixels))
-    blocks = _blocks(in_size, out_size, resample)
     count = tf.maximum(_CHUNK // (in_size * channels), 1)  # rows at a time
-    count = tf.where(count > _ALIGNED_ROWS, count // _ALIGNED_ROWS * _ALIGNED_ROWS, count)
+    aligned = (count + _ALIGNED_ROWS // 2) // _ALIGNED_ROWS * _ALIGNED_ROWS
+    count = tf.where(aligned > 0, aligned, count)
 
     def resample_chunk(i: tf.Tensor) -> tf.Tensor:
         chunk = tf.reshape(pixels[i : i + count], [-1, in_size * channels])
