@@ -13,6 +13,8 @@ PYTEST ?=
 # How many files make fuzz tries; another seed makes other files.
 FUZZ ?= 20000
 SEED ?= 0
+# More arguments for the benchmark: make bench-pixels BENCH='--write docs/performance.md'
+BENCH ?=
 # Processes that share the tests of `make test`; 0 runs them in pytest's own, for a debugger.
 WORKERS ?= 2
 # Older versions that servers run. Each gets an environment that holds only TensorFlow and numpy.
@@ -26,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -38,6 +40,7 @@ help:
 	@echo "  PYTHON=path                   the Python that makes the environment (3.11 to 3.13)"
 	@echo "  PYTEST='-k name -x'           more arguments for pytest"
 	@echo "  FUZZ=50000 SEED=1             number and seed of the files of make fuzz"
+	@echo "  BENCH='--repeats 9'           more arguments for make bench-pixels"
 	@echo "  WORKERS=2                     processes that share the tests of make test; 0 for a debugger"
 
 # Quick when $(VENV) is up to date: tools/environment.py compares a fingerprint.
@@ -65,6 +68,9 @@ test-slow: setup ## the tests that take minutes: packaging in clean environments
 
 fuzz: setup ## damaged and hostile image files through a Session, against Pillow: out/fuzz
 	@$(PY) -m tests.fuzz --count $(FUZZ) --seed $(SEED)
+
+bench-pixels: setup ## speed and memory of resize, label map and request against PyTorch: out/pixels.json
+	@mkdir -p out && $(PY) -m benchmarks.pixels --json out/pixels.json $(BENCH)
 
 environments: setup ## one environment for each older TensorFlow: .venvs/tensorflow-*
 	@for version in $(OLD_TENSORFLOW); do \

@@ -3,25 +3,28 @@
     python -m benchmarks.label_map --sizes 512x512 2048x1536 --json label_map.json
 
 Both sides take the same logits (128 x 128 x 150 by default) and run in turns in one process, on
-the same number of threads; times are medians. Memory is the peak of the resident set over one
-call, in a fresh process that has made one small call before, less the result. "regions" are logits
-such as a trained model's (25 regions with rough edges, one class far ahead in each); "noise", where
-no two neighbours agree, is the worst case.
+the same number of threads; times are medians, ratios those of pairs, with their quartiles. Memory
+is the peak of the resident set over one call, in a fresh process that has made one small call
+before, less the result. "regions" are logits such as a trained model's (25 regions with rough
+edges, one class far ahead in each); "noise", where no two neighbours agree, is the worst case.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.measuring import in_turns, memory_of, parse_size, ratio
 
 TASKS = ("labels", "confidence")
 
@@ -115,22 +118,9 @@ def measure_memory(side: str, task: str, logits: np.ndarray, size: str, threads:
     """Do `peak_memory`'s work, in its process. Linux only."""
     run = SIDES[side](task, logits, threads)
     run(64, 64)
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    result = run(*parse_size(size))
-    return (resident("VmHWM") - before - result.nbytes) / 1e6
-
-
-def resident(field: str) -> int:
-    """Return a field of the process's memory, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of "width x height"."""
-    width, height = map(int, text.split("x"))
-    return height, width
+    results: list[np.ndarray] = []
+    taken = memory_of(lambda: results.append(run(*parse_size(size))))
+    return (taken.extra - results[0].nbytes) / 1e6
 
 
 def compare(task: str, kind: str, size: str, arguments: argparse.Namespace) -> dict:
@@ -139,15 +129,10 @@ def compare(task: str, kind: str, size: str, arguments: argparse.Namespace) -> d
     sides = {name: make(task, logits, arguments.threads) for name, make in SIDES.items()}
     target = parse_size(size)
     results = {name: run(*target) for name, run in sides.items()}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(arguments.repeats):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run(*target)
-            times[name].append(time.perf_counter() - start)
+    times = in_turns({name: partial(run, *target) for name, run in sides.items()}, arguments.repeats)
     seconds = {name: statistics.median(values) for name, values in times.items()}
     row = {"task": task, "kind": kind, "size": size, "seconds": seconds, "all_seconds": times}
-    row["ratio"] = seconds["pytorch"] / seconds["ours"]
+    row["ratio"] = ratio(times["pytorch"], times["ours"])
     difference = results["ours"].astype(int) - results["pytorch"]
     row["different"] = int(np.count_nonzero(difference))
     row["largest_difference"] = int(np.abs(difference).max())
@@ -158,6 +143,15 @@ def compare(task: str, kind: str, size: str, arguments: argparse.Namespace) -> d
             name: peak_memory(name, task, kind, arguments.logits, size, arguments.threads) for name in sides
         }
     return row
+
+
+def measure(options: argparse.Namespace) -> list[dict]:
+    """Return the rows of the table. The options are those of the command line."""
+    rows = []
+    for task, kind, size in itertools.product(options.tasks, options.kinds, options.sizes):
+        print(f"{task}, {kind}, {size} …", file=sys.stderr, flush=True)
+        rows.append(compare(task, kind, size, options))
+    return rows
 
 
 def beyond_rounding(logits: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> int:
@@ -192,7 +186,7 @@ def table(rows: list[dict]) -> str:
         memory = {name: f"{value:.0f} MB" for name, value in row.get("megabytes", {}).items()}
         lines.append(
             f"| {row['task']} | {row['kind']} | {row['size']} | {row['seconds']['pytorch']:.3f} s "
-            f"| {row['seconds']['ours']:.3f} s | {row['ratio']:.0f} | {memory.get('pytorch', '')} "
+            f"| {row['seconds']['ours']:.3f} s | {row['ratio']} | {memory.get('pytorch', '')} "
             f"| {memory.get('ours', '')} | {row['different']} | {row.get('beyond_rounding', '-')} |"
         )
     return "\n".join(lines)
@@ -216,12 +210,7 @@ def main() -> None:
         logits = KINDS[kind](*arguments.logits)
         print(measure_memory(arguments.measure_memory, task, logits, size, arguments.threads))
         return
-    rows = []
-    for task in arguments.tasks:
-        for kind in arguments.kinds:
-            for size in arguments.sizes:
-                print(f"{task}, {kind}, {size} …", file=sys.stderr, flush=True)
-                rows.append(compare(task, kind, size, arguments))
+    rows = measure(arguments)
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps({"threads": arguments.threads, "rows": rows}, indent=1))

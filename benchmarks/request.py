@@ -7,9 +7,10 @@ request and its `logits` signature the network, and the other parts are the func
 PyTorch: Pillow, transformers' PIL processor, PyTorch, `post_process_semantic_segmentation`, and Pillow's PNG.
 
 Each side runs in a process of its own, on the same number of threads. They take turns, part by part, in every
-repetition; times are medians. Memory is measured in fresh processes, Linux only: what one request adds to the
-resident set at its peak, after one request for a 64 × 64 image, and the peak of the whole process. The
-checkpoint is a seeded one, so that no network is needed; its label maps mean nothing.
+repetition; times are medians, ratios those of pairs, with their quartiles. Memory is measured in fresh
+processes, Linux only: what one request adds to the resident set at its peak, after one request for a 64 × 64
+image, and the peak of the whole process. The checkpoint is a seeded one, so that no network is needed; its
+label maps mean nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ import argparse
 import io
 import itertools
 import json
-import multiprocessing
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from benchmarks.label_map import parse_size, resident
+from benchmarks.measuring import memory_of, parse_size, process, ratio
 from parity.circumstances import library_versions, machine
 
 PHOTOGRAPH = Path(__file__).parent.parent / "tests/fixtures/photos/china.jpg"
@@ -207,27 +207,7 @@ def measure_memory(side: str, work: Path, threads: int, size: str, connection: A
     """Send the bytes that one request adds and the process's peak; runs in a process of its own."""
     answer, data = SIDES[side](work, threads), photograph(size)
     answer.request(photograph("64x64"))
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    answer.request(data)
-    peak = resident("VmHWM")
-    connection.send({"extra": peak - before, "peak": peak})
-
-
-@contextmanager
-def process(target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
-    """Run a function in a fresh process; give the end of the pipe that is its last argument."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    child = context.Process(target=target, args=(*arguments, there))
-    child.start()
-    there.close()  # so that a child that dies is an EOFError here, not a wait without end
-    try:
-        yield here
-    finally:
-        here.close()
-        child.join(10)
-        child.kill()
+    connection.send(memory_of(lambda: answer.request(data))._asdict())
 
 
 def compare(work: Path, sizes: list[str], threads: int, repeats: int) -> dict[str, Any]:
@@ -263,6 +243,19 @@ def memory(work: Path, sizes: list[str], threads: int) -> dict[str, Any]:
     return taken
 
 
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return times, memory and circumstances. The options are those of the command line."""
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (options.work or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        with process(write_models, work, options.variant) as connection:
+            connection.recv()
+        result = compare(work, options.sizes, options.threads, options.repeats)
+        result["memory"] = None if options.no_memory else memory(work, options.sizes, options.threads)
+    result |= {"variant": options.variant, "threads": options.threads}
+    return result | {"machine": machine(), "versions": library_versions()}
+
+
 def report(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     lines = []
@@ -275,10 +268,9 @@ def report(result: dict[str, Any]) -> str:
         lines += ["|---|---|---|---|---|"]
         for part, sides in medians.items():
             ours, theirs = sides["ours"], sides["pytorch"]
+            less = ratio(parts[part]["pytorch"], parts[part]["ours"])
             share = ours / medians[WHOLE]["ours"]
-            lines.append(
-                f"| {part} | {theirs:.4f} s | {ours:.4f} s | {theirs / ours:.1f} | {100 * share:.1f} % |"
-            )
+            lines.append(f"| {part} | {theirs:.4f} s | {ours:.4f} s | {less} | {100 * share:.1f} % |")
         for name, title in {"extra": "memory added", "peak": "peak of the process"}.items():
             if result["memory"]:
                 ours, theirs = (result["memory"][size][side][name] / 1e6 for side in ("ours", "pytorch"))
@@ -307,15 +299,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="keep the checkpoint and the export here")
     parser.add_argument("--json", type=Path, help="also write every measured time here")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        work = (arguments.work or Path(temporary)).resolve()
-        work.mkdir(parents=True, exist_ok=True)
-        with process(write_models, work, arguments.variant) as connection:
-            connection.recv()
-        result = compare(work, arguments.sizes, arguments.threads, arguments.repeats)
-        result["memory"] = None if arguments.no_memory else memory(work, arguments.sizes, arguments.threads)
-    result |= {"variant": arguments.variant, "threads": arguments.threads}
-    result |= {"machine": machine(), "versions": library_versions()}
+    result = measure(arguments)
     print(report(result))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")

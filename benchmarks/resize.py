@@ -3,19 +3,20 @@
     python -m benchmarks.resize --json resize.json
 
 Both sides take the same pixels (noise: the time does not depend on them) and run in turns in one
-process; times are medians. Pillow uses one thread, the graph `--threads`. "and normalise" is the
-whole of the preprocessing, against transformers' PIL processor. That the results are equal is
-checked once per row.
+process; times are medians, and ratios are those of pairs, with their quartiles. Pillow uses one
+thread, the graph `--threads`. "and normalise" is the whole of the preprocessing, against
+transformers' PIL processor. That the results are equal is checked once per row. Memory is what one
+call adds to the resident set at its peak, result included, in a fresh process; Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,19 @@ import tensorflow as tf
 from PIL import Image
 from transformers import SegformerImageProcessorPil
 
-from benchmarks.label_map import parse_size
+from benchmarks.measuring import in_turns, memory_of, parse_size, process, ratio
 from tf_segformer import resampling
 from tf_segformer.preprocessing import ImageProcessing, preprocess
 
 SIZES = ["640x427", "427x640", "320x240", "1280x960", "1920x1080", "4000x3000", "3000x4000"]
 PIXELS, SCALAR = tf.TensorSpec([None, None, 3], tf.uint8), tf.TensorSpec([], tf.int32)
+
+
+def set_threads(threads: int) -> None:
+    """Set TensorFlow's, before its first operation."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
 
 Sides = dict[str, Callable[[], np.ndarray]]
 
@@ -80,29 +88,62 @@ TASKS = {"resize": resize_sides, "resize and normalise": preprocess_sides}
 def compare(sides: Sides, repeats: int) -> dict[str, Any]:
     """Time both sides in turns and compare their results."""
     results = {name: run() for name, run in sides.items()}
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    seconds = {name: statistics.median(values) for name, values in times.items()}
+    times = in_turns(sides, repeats)
     return {
-        "seconds": seconds,
-        "ratio": seconds["ours"] / seconds["pillow"],
+        "seconds": {name: statistics.median(values) for name, values in times.items()},
+        "ratio": ratio(times["ours"], times["pillow"]),
         "different": int(np.count_nonzero(results["ours"] != results["pillow"])),
         "all_seconds": times,
     }
 
 
+def noise(size: str) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*parse_size(size), 3), np.uint8)
+
+
+def measure_memory(
+    side: str, task: str, resample: int, size: str, target: str, threads: int, connection: Any
+) -> None:
+    """Send the bytes that one call adds; runs in a process of its own."""
+    set_threads(threads)
+    make = TASKS[task](parse_size(target), resample)
+    make(noise("64x64"))[side]()
+    connection.send(memory_of(make(noise(size))[side]).extra)
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of the table. The options are those of the command line."""
+    set_threads(options.threads)
+    rows = []
+    for task, name in itertools.product(options.tasks, options.filters):
+        resample = int(Image.Resampling[name])
+        make = TASKS[task](parse_size(options.target), resample)
+        for size in options.sizes:
+            print(f"{task}, {name}, {size} …", file=sys.stderr, flush=True)
+            row = {"task": task, "filter": name, "size": size, **compare(make(noise(size)), options.repeats)}
+            if options.memory:
+                row["extra_bytes"] = {}
+                for side in ("pillow", "ours"):
+                    what = side, task, resample, size, options.target, options.threads
+                    with process(measure_memory, *what) as connection:
+                        row["extra_bytes"][side] = connection.recv()
+            rows.append(row)
+    return rows
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    lines = ["| task | filter | photograph | Pillow | here | here / Pillow | values that differ |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| task | filter | photograph | Pillow | here | here ÷ Pillow | Pillow's memory | here "
+        "| values that differ |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
+        pillow, ours = (f"{1000 * row['seconds'][side]:.2f} ms" for side in ("pillow", "ours"))
+        memory = {side: f"{taken / 1e6:.0f} MB" for side, taken in row.get("extra_bytes", {}).items()}
         lines.append(
-            f"| {row['task']} | {row['filter']} | {row['size']} | {1000 * row['seconds']['pillow']:.2f} ms "
-            f"| {1000 * row['seconds']['ours']:.2f} ms | {row['ratio']:.2f} | {row['different']} |"
+            f"| {row['task']} | {row['filter']} | {row['size']} | {pillow} | {ours} | {row['ratio']} "
+            f"| {memory.get('pillow', '')} | {memory.get('ours', '')} | {row['different']} |"
         )
     return "\n".join(lines)
 
@@ -116,19 +157,10 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=21)
+    parser.add_argument("--memory", action="store_true", help="measure that too, in fresh processes")
     parser.add_argument("--json", type=Path, help="also write every measured time here")
     arguments = parser.parse_args()
-    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
-    rows = []
-    for task in arguments.tasks:
-        for name in arguments.filters:
-            make = TASKS[task](parse_size(arguments.target), int(Image.Resampling[name]))
-            for size in arguments.sizes:
-                print(f"{task}, {name}, {size} …", file=sys.stderr, flush=True)
-                pixels = np.random.default_rng(0).integers(0, 256, (*parse_size(size), 3), np.uint8)
-                row = compare(make(pixels), arguments.repeats)
-                rows.append({"task": task, "filter": name, "size": size, **row})
+    rows = measure(arguments)
     print(table(rows))
     if arguments.json:
         arguments.json.write_text(json.dumps({**vars(arguments), "json": None, "rows": rows}, indent=1))

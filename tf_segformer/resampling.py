@@ -11,28 +11,46 @@ B blocks of `_BLOCK` neighbouring output positions; K input positions under a bl
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-from tf_segformer.resampling_filters import FILTERS, resampling_weights
+from tf_segformer.resampling_filters import FILTERS, WEIGHT_BITS, resampling_weights
 
 NEAREST, LANCZOS, BILINEAR, BICUBIC, BOX, HAMMING = range(6)  # PIL.Image.Resampling
 
 PassOrder = Literal["pillow>=13", "pillow<13"]
 PASS_ORDERS: tuple[PassOrder, ...] = ("pillow>=13", "pillow<13")
 
-# Measured: with blocks of 4 the matrix products waste little on zeros (K is (4 + 2) scales long,
-# a filter 2) and are still fast; chunks of 2**18 values stay in the cache.
-_BLOCK = 4
-_CHUNK = 1 << 18
+# Measured: with blocks of 8 the matrix products waste little on zeros (K is (8 + 2) scales long, a
+# filter 2); with larger chunks the memory grows, with smaller ones threads wait for each other.
+_BLOCK = 8
+_CHUNK = 1 << 19
+_ALIGNED_ROWS = 64  # that many rows of any width end on a cache line: slicing them copies nothing
 
-# Adding 1.5 * 2**52 to a float64 integer below 2**51 leaves the integer in the low mantissa bits.
-# With weights of 24 bits, 1 << 23 is half a level and byte 3 of the sum is the rounded level.
-_INTEGER_BITS = 1.5 * 2.0**52
-_HALF_LEVEL = 2.0**23
-_MAX_LEVEL = 2.0**32 - 1
-_LEVEL_BYTE = 3
+# Products are taken in float32, several times as fast as float64. A weight of 22 bits times a level
+# of 8 does not fit its 24, so weights are split, 128 high + low with low from -64 to 63. Counted in
+# their units, all sums stay below 2**24 and are exact in any order: 255 * 2**15 for high (half as
+# much again under filters with negative lobes), 255 * 64 for low and each of up to 1,024 positions.
+_LOW_BITS = 7
+_HIGH_UNIT = 2.0 ** (_LOW_BITS - WEIGHT_BITS)  # of a level
+_FLOAT32_POSITIONS = 1024
+
+_OVERSHOOTING = (BICUBIC, LANCZOS)
+
+
+class _Blocks(NamedTuple):
+    """The weights of neighbouring output positions as small dense matrices.
+
+    Attributes:
+        positions: int32 [B, K], the input positions under each block of `_BLOCK` outputs.
+        high: float32 [B, _BLOCK, K], multiples of `_HIGH_UNIT`; zero outside each output's filter.
+        low: float32 [B, _BLOCK, K], the rest, in units of `_HIGH_UNIT`.
+    """
+
+    positions: tf.Tensor
+    high: tf.Tensor
+    low: tf.Tensor
 
 
 def resize(
@@ -44,6 +62,9 @@ def resize(
     pass_order: PassOrder = "pillow>=13",
 ) -> tf.Tensor:
     """Resize an image as `PIL.Image.Image.resize((width, height), resample)` does, bit for bit.
+
+    It runs on the CPU. Products must be of float32's precision, which is TensorFlow's default: with
+    `TF_SET_ONEDNN_FPMATH_MODE=BF16`, or Grappler's automatic bfloat16, levels are off by up to 3.
 
     Args:
         pixels: uint8 [h, w, C], of any size, static or dynamic.
@@ -68,24 +89,36 @@ def resize(
         )
     if pass_order not in PASS_ORDERS:
         raise ValueError(f"pass_order={pass_order!r} is unknown; expected one of {PASS_ORDERS}.")
+    # A GPU may take float32 products in TF32, in which the sums would not be exact.
+    with tf.device("/CPU:0"):
+        return _resize(pixels, height, width, resample, pass_order)
+
+
+def _resize(
+    pixels: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor, resample: int, pass_order: PassOrder
+) -> tf.Tensor:
     out_h, out_w = tf.convert_to_tensor(height, tf.int32), tf.convert_to_tensor(width, tf.int32)
     in_h, in_w = tf.shape(pixels)[0], tf.shape(pixels)[1]
-
-    def rows(image: tf.Tensor) -> tf.Tensor:
-        return tf.cond(in_h == out_h, lambda: image, lambda: _resample_rows(image, out_h, resample))
-
-    def columns(image: tf.Tensor) -> tf.Tensor:
-        return tf.cond(in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, resample))
-
+    static_size = [tf.get_static_value(out_h), tf.get_static_value(out_w)]
     if resample == NEAREST:
         resized = tf.gather(pixels, _nearest_positions(in_h, out_h), axis=0)
         resized = tf.gather(resized, _nearest_positions(in_w, out_w), axis=1)
-    elif pass_order == "pillow<13":
+        return tf.ensure_shape(resized, [*static_size, pixels.shape[-1]])
+
+    # Outside of the branches below, so that they are computed at the same time.
+    of_h, of_w = _blocks(in_h, out_h, resample), _blocks(in_w, out_w, resample)
+
+    def rows(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(in_h == out_h, lambda: image, lambda: _resample_rows(image, out_h, of_h, resample))
+
+    def columns(image: tf.Tensor) -> tf.Tensor:
+        return tf.cond(in_w == out_w, lambda: image, lambda: _resample_columns(image, out_w, of_w, resample))
+
+    if pass_order == "pillow<13":
         resized = rows(columns(pixels))
     else:
         rows_first = (out_h < in_h) & (in_h - out_h > 2 * (in_w - out_w))
         resized = tf.cond(rows_first, lambda: columns(rows(pixels)), lambda: rows(columns(pixels)))
-    static_size = [tf.get_static_value(out_h), tf.get_static_value(out_w)]
     return tf.ensure_shape(resized, [*static_size, pixels.shape[-1]])
 
 
@@ -97,43 +130,37 @@ def _nearest_positions(in_size: tf.Tensor, out_size: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.cumsum(steps), tf.int32)
 
 
-def _resample_rows(pixels: tf.Tensor, out_size: tf.Tensor, resample: int) -> tf.Tensor:
+def _resample_rows(pixels: tf.Tensor, out_size: tf.Tensor, blocks: _Blocks, resample: int) -> tf.Tensor:
     """Resample the first axis: uint8 [h, w, C] to [out_size, w, C]."""
     in_size, width, channels = tf.unstack(tf.shape(pixels))
-    positions, weights = _blocks(in_size, out_size, resample)  # (B, K), (B, _BLOCK, K)
     rows = tf.reshape(pixels, [in_size, width * channels])  # (h, N)
     # As many blocks at a time as fit into a chunk.
-    count = tf.maximum(2 * _CHUNK // (tf.shape(positions)[1] * width * channels), 1)
+    count = tf.maximum(_CHUNK // (tf.shape(blocks.positions)[1] * width * channels), 1)
     resampled = _concatenate(
-        lambda i: _weighted_sum(rows, positions[i : i + count], weights[i : i + count], resample),
-        tf.range(0, tf.shape(positions)[0], count),
+        lambda i: _weighted_sum(rows, _Blocks(*(part[i : i + count] for part in blocks)), resample),
+        tf.range(0, tf.shape(blocks.positions)[0], count),
     )
     return tf.reshape(resampled[:out_size], [out_size, width, channels])
 
 
-def _resample_columns(pixels: tf.Tensor, out_size: tf.Tensor, resample: int) -> tf.Tensor:
+def _resample_columns(pixels: tf.Tensor, out_size: tf.Tensor, blocks: _Blocks, resample: int) -> tf.Tensor:
     """Resample the second axis: uint8 [h, w, C] to [h, out_size, C]."""
     height, in_size, channels = tf.unstack(tf.shape(pixels))
-    positions, weights = _blocks(in_size, out_size, resample)
     count = tf.maximum(_CHUNK // (in_size * channels), 1)  # rows at a time
+    aligned = (count + _ALIGNED_ROWS // 2) // _ALIGNED_ROWS * _ALIGNED_ROWS
+    count = tf.where(aligned > 0, aligned, count)
 
     def resample_chunk(i: tf.Tensor) -> tf.Tensor:
         chunk = tf.reshape(pixels[i : i + count], [-1, in_size * channels])
         columns = tf.reshape(tf.transpose(chunk), [in_size, -1])  # (w, N), N of (C, rows)
-        columns = _weighted_sum(columns, positions, weights, resample)[:out_size]
+        columns = _weighted_sum(columns, blocks, resample)[:out_size]
         return tf.transpose(tf.reshape(columns, [out_size * channels, -1]))
 
     resampled = _concatenate(resample_chunk, tf.range(0, height, count))
     return tf.reshape(resampled, [height, out_size, channels])
 
 
-def _blocks(in_size: tf.Tensor, out_size: tf.Tensor, resample: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lay the weights of neighbouring output positions out as small dense matrices.
-
-    Returns:
-        positions: int32 [B, K], the input positions under each block of `_BLOCK` outputs.
-        weights: float64 [B, _BLOCK, K], in units of 2**-24, zero outside each output's filter.
-    """
+def _blocks(in_size: tf.Tensor, out_size: tf.Tensor, resample: int) -> _Blocks:
     first, weights = resampling_weights(in_size, out_size, resample)  # (out,), (out, T)
     taps = tf.shape(weights)[1]
     blocks = (out_size + _BLOCK - 1) // _BLOCK
@@ -146,28 +173,40 @@ def _blocks(in_size: tf.Tensor, out_size: tf.Tensor, resample: int) -> tuple[tf.
     positions = tf.minimum(start + tf.range(length), in_size - 1)
     tap = tf.range(length) - (first - start)[:, :, None]  # (B, _BLOCK, K)
     inside = (tap >= 0) & (tap < taps)
-    weights = tf.gather(weights, tf.where(inside, tap, 0), batch_dims=2)
-    return positions, tf.cast(tf.where(inside, 4 * weights, 0), tf.float64)
+    weights = tf.where(inside, tf.gather(weights, tf.where(inside, tap, 0), batch_dims=2), 0)
+    high = tf.bitwise.right_shift(weights + (1 << (_LOW_BITS - 1)), _LOW_BITS)
+    low = weights - high * (1 << _LOW_BITS)
+    return _Blocks(
+        positions,
+        tf.cast(high, tf.float32) * _HIGH_UNIT,
+        tf.cast(low, tf.float32) * 2.0**-_LOW_BITS,
+    )
 
 
-def _weighted_sum(rows: tf.Tensor, positions: tf.Tensor, weights: tf.Tensor, resample: int) -> tf.Tensor:
+def _weighted_sum(rows: tf.Tensor, blocks: _Blocks, resample: int) -> tf.Tensor:
     """Return uint8 [B * _BLOCK, N], the rounded weighted sums of uint8 rows [h, N].
 
-    The matrix product is exact in any order of summation: levels of 8 bits times weights of 24
-    bits leave float64's 53 bits room for two million taps.
+    Every sum is exact, so that neither the order of summation nor fused multiply-adds show.
     """
-    window = tf.cast(tf.gather(rows, positions), tf.float64)  # (B, K, N)
-    total = tf.matmul(weights, window) + (_INTEGER_BITS + _HALF_LEVEL)  # (B, _BLOCK, N)
+    window = tf.gather(rows, blocks.positions)  # (B, K, N)
 
-    def clip() -> tf.Tensor:
-        return tf.clip_by_value(total, _INTEGER_BITS, _INTEGER_BITS + _MAX_LEVEL)
+    def in_float32() -> tf.Tensor:
+        levels = tf.cast(window, tf.float32)
+        # Dropping what is below one unit changes no level: halves are whole units.
+        low = tf.floor(tf.matmul(blocks.low, levels))
+        total = tf.matmul(blocks.high, levels) + low * _HIGH_UNIT + 0.5
+        if resample in _OVERSHOOTING:
+            total = tf.clip_by_value(total, 0.0, 255.0)
+        return tf.cast(total, tf.uint8)
 
-    if resample in (BICUBIC, LANCZOS):  # these overshoot
-        total = clip()
-    else:  # these cannot, unless there are so many taps that the weights' rounding errors do
-        total = tf.cond(tf.shape(positions)[1] > 1 << 13, clip, lambda: total)
-    levels = tf.bitcast(total, tf.uint8)[..., _LEVEL_BYTE]
-    return tf.reshape(levels, [-1, tf.shape(rows)[1]])
+    def in_float64() -> tf.Tensor:
+        high, low = (tf.cast(part, tf.float64) for part in (blocks.high, blocks.low))
+        total = tf.matmul(high + low * _HIGH_UNIT, tf.cast(window, tf.float64)) + 0.5
+        # With so many taps the weights' own rounding errors overshoot, whatever the filter.
+        return tf.cast(tf.clip_by_value(total, 0.0, 255.0), tf.uint8)
+
+    fits = tf.shape(blocks.positions)[1] <= _FLOAT32_POSITIONS
+    return tf.reshape(tf.cond(fits, in_float32, in_float64), [-1, tf.shape(rows)[1]])
 
 
 def _concatenate(function: Callable[[tf.Tensor], tf.Tensor], starts: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ from tests.tf_segformer.pixel_cases import (
     random_sizes,
     resize_by_pillow,
     resize_difference,
+    resize_in_graph,
 )
 from tf_segformer import resampling
 from tf_segformer.resampling_filters import resampling_weights
@@ -80,6 +81,52 @@ def test_so_many_taps_that_rounding_errors_overshoot():
     """20,919 weights of 2**22 / 20,919 = 200.502 each become 201: a full level becomes 256.1."""
     pixels = np.full((20_919, 1, 3), 255, np.uint8)
     assert resize_difference(pixels, 1, 1, resampling.BOX, INSTALLED) == 0
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    resample=st.sampled_from(sorted({*FILTERS.values()} - {resampling.NEAREST})),
+    sizes=st.tuples(st.integers(1, 5000), st.integers(1, 600)),
+)
+@example(resample=resampling.LANCZOS, sizes=(4, 15))  # of those tried, the largest sums of the high parts
+@example(resample=resampling.BOX, sizes=(915, 2))  # and of the low ones
+def test_the_sums_are_exact_in_float32(resample, sizes):
+    """Whatever the pixels and the order of summation: no sum of whole numbers reaches 2**24."""
+    in_size, out_size = map(tf.constant, sizes)
+    positions, high, low = resampling._blocks(in_size, out_size, resample)
+    weights = resampling_weights(in_size, out_size, resample)[1]
+    total = high / resampling._HIGH_UNIT * 128 + low * 128
+    np.testing.assert_array_equal(
+        tf.reduce_sum(tf.reshape(total, [-1, total.shape[-1]])[: sizes[1]], axis=1),
+        tf.reduce_sum(weights, axis=1),
+    )
+    if positions.shape[1] <= resampling._FLOAT32_POSITIONS:
+        largest = []
+        for part, unit in ((high, resampling._HIGH_UNIT), (low, 2.0**-7)):
+            whole = part.numpy().astype(float) / unit
+            np.testing.assert_array_equal(whole, np.round(whole))
+            largest.append(255 * np.abs(whole).sum(axis=-1).max())
+        assert max(largest) < 2**24
+        assert largest[0] + largest[1] / 128 + 2**14 < 2**24  # the total with its half a level
+
+
+@pytest.mark.parametrize("resample", [resampling.BILINEAR, resampling.LANCZOS])
+@pytest.mark.parametrize(("height", "fits"), [(240, True), (2400, False)])
+def test_float64_takes_over_where_sums_could_be_too_large(resample, height, fits):
+    positions = resampling._blocks(tf.constant(height), tf.constant(4), resample).positions
+    assert (positions.shape[1] <= resampling._FLOAT32_POSITIONS) == fits
+    for picture in PICTURES.values():
+        pixels = picture(height, 3, np.random.default_rng(0))
+        assert resize_difference(pixels, 4, 3, resample, INSTALLED) == 0
+
+
+def test_the_products_stay_on_the_cpu():
+    """A GPU may take them in TF32."""
+    graph = resize_in_graph(resampling.BILINEAR, INSTALLED).get_concrete_function().graph.as_graph_def()
+    nodes = [node for function in graph.library.function for node in function.node_def]
+    products = [node for node in nodes if "MatMul" in node.op]
+    assert products
+    assert {node.device for node in products} == {"/device:CPU:0"}
 
 
 def test_sine_and_cosine_are_the_c_librarys():
