@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from parity.datasets import Dataset, DatasetError, Labels, Pair
-from parity.miou import ConfusionMatrix, LabelError
+from parity.miou import LabelError
 
 # Larger files are refused before they are decoded: 2^27 pixels, 400 MB as RGB.
 MOST_PIXELS = 1 << 27
@@ -158,11 +158,8 @@ def _labels(image: Any, path: Path, labels: Labels) -> np.ndarray:
 
 
 def _require_in_range(array: np.ndarray, path: Path, labels: Labels) -> None:
-    matrix = ConfusionMatrix(
-        labels.num_classes, ignore_index=labels.ignore_index, reduce_zero_label=labels.reduce_zero_label
-    )
     try:
-        matrix.update(array, np.zeros_like(array))
+        labels.matrix().update(array, np.zeros_like(array))
     except LabelError as error:
         about = " (after label 0 became ignored and the others moved down by one)"
         mapped = " (after mapping Cityscapes' ids; 254 stands for a value that is no id)"

@@ -18,18 +18,19 @@ import typer
 
 from parity.circumstances import library_versions, machine
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
+from parity.datasets import DatasetError
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
+from parity.miou_command import miou_command
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
 from parity.report import faults_table, print_run, report_dict, write_json
 from parity.results import ResultError, load_result
 from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
-from parity.terminal import Progress, console, workplace
+from parity.tally import StateError
+from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, workplace
 from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
-
-EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
 
 commands = typer.Typer(
     help="Prove, number by number, that the TensorFlow model equals the PyTorch reference. "
@@ -116,6 +117,9 @@ def run_command(
     if report is not None:
         console().print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
     return code
+
+
+commands.command("miou")(miou_command)
 
 
 @commands.command("localize")
@@ -308,7 +312,7 @@ def app(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         code = commands(args=arguments, prog_name="parity", standalone_mode=False)
-    except (HarnessError, ToleranceError, ResultError) as error:
+    except (HarnessError, ToleranceError, ResultError, DatasetError, StateError) as error:
         print(f"parity: {error}", file=sys.stderr)
         return HARNESS
     except (Exception, SystemExit, KeyboardInterrupt) as error:

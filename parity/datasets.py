@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parity.miou import IGNORE_INDEX
+from parity.miou import IGNORE_INDEX, ConfusionMatrix
 
 IMAGE_EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 ANNOTATION_EXTENSIONS = (".png", ".bmp", ".gif")
@@ -63,6 +63,12 @@ class Labels:
     reduce_zero_label: bool = False
     mapping: np.ndarray | None = None
     palette: bool = False
+
+    def matrix(self) -> ConfusionMatrix:
+        """An empty confusion matrix that counts by these rules."""
+        return ConfusionMatrix(
+            self.num_classes, ignore_index=self.ignore_index, reduce_zero_label=self.reduce_zero_label
+        )
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Scores:
         pixel_accuracy: share of the scored pixels that have the true label.
         true_pixels: int64 (K,), pixels of each class in the truth.
         predicted_pixels: int64 (K,), pixels of each class in the prediction.
+        correct: scored pixels that have the true label.
         absent: classes that neither side has, left out of the mean IoU.
         ignored: pixels of the ignore index.
     """
@@ -52,6 +53,7 @@ class Scores:
     pixel_accuracy: float
     true_pixels: np.ndarray
     predicted_pixels: np.ndarray
+    correct: int
     absent: tuple[int, ...]
     ignored: int
 
@@ -142,15 +144,16 @@ class ConfusionMatrix:
         true, predicted = self.counts.sum(axis=1), self.counts.sum(axis=0)
         union = true + predicted - both
         iou, accuracy = _share(both, union), _share(both, true)
-        total = int(true.sum())
+        total, correct = int(true.sum()), int(both.sum())
         return Scores(
             iou=iou,
             accuracy=accuracy,
             mean_iou=_mean(iou),
             mean_accuracy=_mean(accuracy),
-            pixel_accuracy=int(both.sum()) / total if total else float("nan"),
+            pixel_accuracy=correct / total if total else float("nan"),
             true_pixels=true,
             predicted_pixels=predicted,
+            correct=correct,
             absent=tuple(int(label) for label in np.flatnonzero(union == 0)),
             ignored=self.ignored,
         )

@@ -1,0 +1,176 @@
+"""`parity miou` with the real frameworks on tiny photographs: verdicts, exit codes, reports, resumption."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from parity import cli
+from parity.faults import write_tiny_checkpoint
+from parity.miou_report import miou_schema
+from parity.planting import tanh_gelu
+from tests.parity.generated_dataset import write_ade20k
+from tests.parity.schema_check import violations
+from tests.parity.test_evaluation import images_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("miou") / "model")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"size": {"height": 64, "width": 96}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_ade20k(tmp_path_factory.mktemp("ade"), count=3)
+
+
+def miou(tmp_path, model, *more):
+    report = tmp_path / "report.json"
+    report.unlink(missing_ok=True)
+    code = cli.app(["miou", str(model), "--report", str(report), *map(str, more)])
+    content = json.loads(report.read_text()) if report.exists() else None
+    if content is not None:
+        assert violations(content, miou_schema()) == []
+        assert content["exit_code"] == code
+    return code, content
+
+
+def test_keras_equals_pytorch_on_a_dataset(tmp_path, model, dataset, capsys):
+    code, report = miou(tmp_path, model, "--data", dataset, "--state", tmp_path / "state")
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert (report["verdict"], report["error"]) == ("equal", None)
+    found = report["evaluation"]
+    assert found["images"] == len(found["worst_images"]) == 3
+    assert found["difference"] == 0.0
+    assert 0.0 < found["reference"]["mean_iou"] < 0.5
+    assert found["reference"]["ignored"] > 0
+    assert len(found["classes"]) == 11
+    assert {check["name"] for check in found["checks"]} >= {"something was scored", "logits", "label maps"}
+    assert report["settings"]["reduce_zero_label"] is True
+    assert report["settings"]["candidate"]["side"] == "tf_segformer"
+    assert len(report["settings"]["reference"]["weights_sha256"]) == 64
+    for word in ("mIoU", "agreement", "worst images", "EQUAL", "label 0 of the annotations is not scored"):
+        assert word in out
+    # Done already: the same report from the state alone. With other settings: refused.
+    again = miou(tmp_path, model, "--data", dataset, "--state", tmp_path / "state")
+    assert (again[0], again[1]["evaluation"]) == (0, found)
+    other = ["--no-reduce-zero-label", "--limit", "2"]
+    code, report = miou(tmp_path, model, "--data", dataset, "--state", tmp_path / "state", *other)
+    assert code == 3
+    assert report["verdict"] == "error"
+
+
+def test_another_preprocessing_is_refused_by_the_state(tmp_path, model, dataset):
+    assert miou(tmp_path, model, "--data", dataset, "--state", tmp_path / "state", "--limit", 1)[0] == 0
+    changed = tmp_path / "model"
+    shutil.copytree(model, changed)
+    path = changed / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5, 0.5, 0.5]}))
+    code, report = miou(tmp_path, changed, "--data", dataset, "--state", tmp_path / "state", "--limit", 1)
+    assert code == 3
+    assert "preprocessing_sha256" in report["error"]
+
+
+def test_a_wrong_activation_is_different(tmp_path, model, dataset, capsys):
+    with tanh_gelu(None):
+        code, report = miou(tmp_path, model, "--data", dataset)
+    assert code == 1
+    assert report["verdict"] == "different"
+    (check,) = [check for check in report["evaluation"]["checks"] if check["name"] == "logits"]
+    assert not check["passed"]
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+def test_an_export_equals_pytorch_on_a_dataset(tmp_path, model, dataset, capsys):
+    from serving.export import export_saved_model
+
+    version = export_saved_model(model, tmp_path / "models" / "tiny", batch_sizes=(1,))
+    images, masks = dataset / "images" / "validation", dataset / "annotations" / "validation"
+    folders = ["--images", images, "--annotations", masks, "--reduce-zero-label"]
+    code, report = miou(tmp_path, model, *folders, "--saved-model", version)
+    assert code == 0, capsys.readouterr().out
+    assert report["settings"]["candidate"]["side"] == "saved_model"
+    alone = miou(tmp_path, model, *folders, "--saved-model", version, "--no-logits")[1]
+    assert alone["verdict"] == "equal"
+    assert "logits" not in {check["name"] for check in alone["evaluation"]["checks"]}
+    assert any("--no-logits" in note for note in alone["notes"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a dataset"),
+        (["--data", "DATA", "--images", "DATA", "--annotations", "DATA"], "give a dataset"),
+        (["--images", "DATA"], "belong together"),
+        (["--data", "DATA", "--layout", "voc"], "unknown --layout"),
+        (["--data", "DATA", "--no-logits"], "--no-logits is for an export"),
+        (["--data", "DATA", "--save-every", "0"], "--save-every"),
+        (["--data", "DATA", "--config", "/no/parity.toml"], "cannot read /no/parity.toml"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_2(tmp_path, dataset, arguments, message, capsys):
+    code, report = miou(tmp_path, tmp_path, *[str(dataset) if a == "DATA" else a for a in arguments])
+    shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert (code, report) == (2, None)
+    assert message in shown
+
+
+def test_a_bad_dataset_is_3_and_every_file_is_named_in_the_report(tmp_path, model, capsys):
+    folder = write_ade20k(tmp_path / "ade")
+    masks = sorted((folder / "annotations" / "validation").iterdir())
+    masks[0].unlink()
+    masks[1].write_bytes(b"")
+    code, report = miou(tmp_path, model, "--data", folder)
+    assert code == 3
+    assert report["evaluation"] is None
+    shown = capsys.readouterr().err
+    for path in masks[:2]:
+        assert path.stem in report["error"]
+        assert path.stem in shown
+
+
+@pytest.mark.parametrize("missing", ["model", "data"])
+def test_what_is_missing_is_3_and_reported(tmp_path, model, dataset, missing):
+    given = {"model": model, "data": dataset} | {missing: tmp_path / "none"}
+    code, report = miou(tmp_path, given["model"], "--data", given["data"])
+    assert code == 3
+    assert "there is no" in report["error"]
+
+
+@pytest.mark.slow
+def test_500_images_interrupted_by_kill_and_resumed(tmp_path, model):
+    """Issue 5, 4: the same numbers to the last digit, real frameworks in processes of their own."""
+    dataset = write_ade20k(tmp_path / "ade", count=500)
+    command = [sys.executable, "-m", "parity", "miou", str(model), "--data", str(dataset)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    reports = {}
+    for name, kills in (("interrupted", (75, 250)), ("whole", ())):
+        state, report = tmp_path / f"{name}.state", tmp_path / f"{name}.json"
+        whole = [*command, "--state", str(state), "--report", str(report)]
+        for images in kills:
+            with subprocess.Popen(whole, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as child:
+                while len(images_of(state)) < images:
+                    assert child.poll() is None, "it ended before it could be killed"
+                    time.sleep(0.2)
+                child.send_signal(signal.SIGKILL)
+                assert child.wait() == -signal.SIGKILL
+            assert images <= len(images_of(state)) < 500
+        subprocess.run(whole, env=environment, cwd=ROOT, check=True)
+        reports[name] = json.loads(report.read_text())
+    assert reports["whole"]["evaluation"]["images"] == 500
+    assert reports["interrupted"]["evaluation"] == reports["whole"]["evaluation"]
+    assert reports["interrupted"]["settings"] == reports["whole"]["settings"]
+    assert images_of(tmp_path / "interrupted.state") == images_of(tmp_path / "whole.state")
