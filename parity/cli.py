@@ -10,6 +10,7 @@ import itertools
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,17 +20,23 @@ import typer
 from parity.circumstances import library_versions, machine
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
 from parity.datasets import DatasetError
+from parity.evidence import gather
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
+from parity.junit import cases_of_run
+from parity.label_runners import picture_of
 from parity.miou_command import miou_command
+from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
-from parity.report import faults_table, print_run, report_dict, write_json
+from parity.report import faults_table, print_run, report_dict
 from parity.results import ResultError, load_result
+from parity.run_page import Scene, class_names_of, run_page
 from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tally import StateError
 from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, workplace
+from parity.thresholds import Thresholds
 from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
 
 commands = typer.Typer(
@@ -57,7 +64,6 @@ Work = Annotated[Path | None, typer.Option(help="Keep the recorded results in th
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
 ]
-Json = Annotated[Path | None, typer.Option("--report", help="Write the report to this JSON file.")]
 AllTaps = Annotated[bool, typer.Option("--all-taps", help="Show every tap, not only the nearest.")]
 
 
@@ -75,7 +81,10 @@ def run_command(
     tolerances: Annotated[
         Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
     ] = None,
+    config: Config = None,
     report: Json = None,
+    junit: Junit = None,
+    html: Html = None,
     work: Work = None,
     all_taps: AllTaps = False,
     in_process: InProcess = False,
@@ -84,6 +93,8 @@ def run_command(
     if saved_model is not None and size is not None:
         raise typer.BadParameter("--size cannot be combined with --saved-model: an export has its own")
     lanes, chosen = _lanes(dtype), _levels(levels)
+    thresholds, outputs = prepared(config, Outputs(report, junit, html))
+    scene = Scene(model, "seeded test picture" if image is None else image.name, None, class_names_of(model))
     run: Run | None = None
     error: str | None = "interrupted"
     try:
@@ -94,7 +105,11 @@ def run_command(
                 floors=load_noise_floors(tolerances) if tolerances is not None else None,
                 isolate=not in_process,
                 keep=work is not None,
+                pictures=html is not None,
+                thresholds=thresholds,
             )
+            if html is not None:
+                scene = replace(scene, photograph=picture_of(picture.read_bytes()))
             say = Progress()
             run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
         error = None
@@ -107,15 +122,9 @@ def run_command(
     finally:
         # Written on failure too: a CI job that only keeps artefacts must not be left without one.
         code = _code(run)
-        if report is not None:
-            name = "seeded test picture" if image is None else image.name
-            write_json(
-                report,
-                report_dict(model=model, image=name, run=run, exit_code=code, error=error),
-            )
+        _write(outputs, scene, run, code, error, thresholds)
     print_run(run, console(), all_taps=all_taps)
-    if report is not None:
-        console().print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
+    _say_where(outputs)
     return code
 
 
@@ -204,22 +213,39 @@ def compare_command(
     tolerances: Annotated[
         Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
     ] = None,
+    config: Config = None,
     report: Json = None,
+    junit: Junit = None,
+    html: Html = None,
     all_taps: AllTaps = False,
 ) -> int:
     """Compare two results that `parity record` or `parity run --work` saved."""
-    left, right = load_result(reference), load_result(candidate)
-    floors = load_noise_floors(tolerances) if tolerances is not None else None
-    if noise_from is not None:
-        floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
-    chosen = _levels(levels) or LANE_LEVELS[left.manifest.dtype]
-    lane = compare_lane(left, right, levels=chosen, floors=floors)
-    run = Run((lane,), (left.manifest, right.manifest), floors.source if floors else "")
+    thresholds, outputs = prepared(config, Outputs(report, junit, html))
+    chosen = _levels(levels)
+    run: Run | None = None
+    error: str | None = "interrupted"
+    scene = Scene(reference.name)
+    try:
+        left, right = load_result(reference), load_result(candidate)
+        scene = Scene(left.manifest.checkpoint)
+        floors = load_noise_floors(tolerances) if tolerances is not None else None
+        if noise_from is not None:
+            floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
+        chosen = chosen or LANE_LEVELS[left.manifest.dtype]
+        lane = compare_lane(left, right, levels=chosen, floors=floors, thresholds=thresholds)
+        evidence = (gather(left, right, lane),) if html is not None else ()
+        manifests = (left.manifest, right.manifest)
+        run = Run((lane,), manifests, floors.source if floors else "", evidence, thresholds)
+        error = None
+    except Exception as problem:
+        error = str(problem)
+        raise
+    finally:
+        code = _code(run)
+        _write(outputs, scene, run, code, error, thresholds)
     print_run(run, console(), all_taps=all_taps)
-    if report is not None:
-        name = left.manifest.checkpoint
-        write_json(report, report_dict(model=name, image="", run=run, exit_code=_code(run)))
-    return _code(run)
+    _say_where(outputs)
+    return code
 
 
 @commands.command("table")
@@ -324,6 +350,30 @@ def app(arguments: list[str] | None = None) -> int:
         print(f"parity: {type(error).__name__}: {error}", file=sys.stderr)
         return HARNESS
     return code if code in (EQUAL, DIFFERENT, USAGE, HARNESS) else HARNESS
+
+
+def _write(
+    outputs: Outputs, scene: Scene, run: Run | None, code: int, error: str | None, thresholds: Thresholds
+) -> None:
+    """Write the reports, on failure too: a CI job that only keeps artefacts must not be left without."""
+    outputs.write(
+        report=lambda: report_dict(
+            model=scene.model,
+            image=scene.image,
+            run=run,
+            exit_code=code,
+            error=error,
+            thresholds=thresholds,
+        ),
+        cases=lambda: cases_of_run(run) if run is not None else [],
+        page=lambda: run_page(scene, run, error=error),
+        error=error,
+    )
+
+
+def _say_where(outputs: Outputs) -> None:
+    for path in outputs.paths:
+        console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _code(run: Run | None) -> int:

@@ -23,6 +23,7 @@ from parity.runners import HarnessError
 from parity.statistics import ShapesDifferError, array_errors, label_errors
 from parity.tally import ImageRecord, Tally
 from parity.thresholds import Thresholds
+from parity.tolerances import LOGITS_FLOAT32_MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,7 @@ def _record(name: str, reference: Scores, candidate: Scores, ours: Answer, their
         finite, error = errors.finite, errors.max_abs if errors.finite else None
     unexplained, worst = different, 0.0
     if finite:
-        # An export may give label maps only; its logits then count as off by their gate.
-        assumed = Thresholds().logits_float32 * scale if error is None else error
-        margin = tie_margin(assumed, scale, resized=True)
+        margin = _margin(error, scale)
         labels = label_errors(ours.labels, theirs.labels, ours.logits, margin)
         unexplained, worst = labels.unexplained, labels.worst_margin
     return ImageRecord(
@@ -279,6 +278,17 @@ def _checks(
             )
         )
     return checks
+
+
+def margin_of(record: ImageRecord) -> float:
+    """How close two classes must be at a pixel of this image to be a tie; 0 if its logits are not finite."""
+    return _margin(record.logits_error, record.logits_scale) if record.finite else 0.0
+
+
+def _margin(error: float | None, scale: float) -> float:
+    # An export may give label maps only; its logits then count as off by their gate.
+    assumed = LOGITS_FLOAT32_MULTIPLE * scale if error is None else error
+    return tie_margin(assumed, scale, resized=True)
 
 
 def _or_none(value: float) -> float | None:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from parity.junit import cases_of_evaluation
+from parity.miou_page import miou_page
 from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
 from parity.miou_report import Subject, miou_report_dict, print_evaluation
-from parity.report import write_json
+from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
 from parity.terminal import DIFFERENT, EQUAL, HARNESS, Progress, console, progress_bar, require_model
-from parity.thresholds import ThresholdError, find_thresholds
 
 LAYOUTS = ("auto", "ade20k", "cityscapes", "folders")
 
@@ -54,10 +55,11 @@ def miou_command(
         typer.Option(help="Keep the state in this file, and go on from it: the same command resumes."),
     ] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Photographs between two states.")] = 25,
-    config: Annotated[
-        Path | None, typer.Option(help="Thresholds; parity.toml of this folder by default.")
-    ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write the report to this JSON file.")] = None,
+    config: Config = None,
+    report: Json = None,
+    junit: Junit = None,
+    html: Html = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Photographs shown on the page, worst first.")] = 4,
 ) -> int:
     """Compare both frameworks on a dataset: mIoU of each, and whether their label maps agree."""
     if layout not in LAYOUTS:
@@ -68,10 +70,7 @@ def miou_command(
         raise typer.BadParameter("give a dataset: either --data DIR, or --images DIR and --annotations DIR")
     if not logits and saved_model is None:
         raise typer.BadParameter("--no-logits is for an export: the Keras model gives logits")
-    try:
-        thresholds = find_thresholds(config)
-    except ThresholdError as problem:
-        raise typer.BadParameter(str(problem)) from problem
+    thresholds, outputs = prepared(config, Outputs(report, junit, html))
     request = MiouRequest(
         model=model,
         data=data,
@@ -88,6 +87,7 @@ def miou_command(
         limit=limit,
         state=state,
         save_every=save_every,
+        pictures=pictures if html is not None else 0,
         thresholds=thresholds,
     )
     say = Progress()
@@ -104,7 +104,13 @@ def miou_command(
         code = HARNESS if run is None else EQUAL if run.evaluation.equal else DIFFERENT
         subject = run.subject if run else Subject(model, str(data or images), thresholds=thresholds)
         evaluation = run.evaluation if run else None
-        if report is not None:
-            write_json(report, miou_report_dict(subject, evaluation, exit_code=code, error=error))
+        outputs.write(
+            report=lambda: miou_report_dict(subject, evaluation, exit_code=code, error=error),
+            cases=lambda: cases_of_evaluation(evaluation) if evaluation is not None else [],
+            page=lambda: miou_page(subject, evaluation, run.shown if run else (), error=error),
+            error=error,
+        )
     print_evaluation(run.subject, run.evaluation, console())
+    for path in outputs.paths:
+        console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
     return code

@@ -19,7 +19,7 @@ import numpy as np
 from parity.annotations import check_dataset, read_annotation
 from parity.circumstances import library_versions, machine
 from parity.datasets import Dataset, DatasetError, Labels, find_dataset, find_folders
-from parity.evaluation import Evaluation, evaluate, judge
+from parity.evaluation import Evaluation, evaluate, judge, margin_of
 from parity.label_runners import (
     Side,
     keras_side,
@@ -31,6 +31,7 @@ from parity.label_runners import (
 from parity.miou import IGNORE_INDEX
 from parity.miou_report import Subject
 from parity.runners import Say
+from parity.statistics import tied_pixels
 from parity.tally import ImageRecord, Tally
 from parity.thresholds import Thresholds
 
@@ -91,6 +92,7 @@ class Shown:
         truth: int (H, W): labels after the reduction, -1 where ignored.
         reference: int (H, W), the reference's labels.
         candidate: int (H, W), the candidate's labels.
+        ties: bool (H, W): where they differ, but either is right.
     """
 
     record: ImageRecord
@@ -98,6 +100,7 @@ class Shown:
     truth: np.ndarray
     reference: np.ndarray
     candidate: np.ndarray
+    ties: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -250,5 +253,7 @@ def _show(
             ignored |= truth == 0
             truth -= 1
         truth[ignored] = -1
-        sides = [side.segment(content, pair.name).labels for side in (reference, candidate)]
-        yield Shown(record, picture_of(content), truth, *sides)
+        ours, theirs = (side.segment(content, pair.name) for side in (reference, candidate))
+        assert ours.logits is not None
+        ties = tied_pixels(ours.labels, theirs.labels, ours.logits, margin_of(record))
+        yield Shown(record, picture_of(content), truth, ours.labels, theirs.labels, ties)
