@@ -89,7 +89,7 @@ def checks(found: Iterable[tuple[bool, str, str]]) -> str:
         f"<span><strong>{escape(name)}</strong> {escape(text)}</span></li>"
         for passed, name, text in found
     ]
-    return f"<ul class=checks>{''.join(lines)}</ul>"
+    return f"<ul class=checks>{''.join(lines)}</ul>" if lines else ""
 
 
 def legend(entries: Iterable[tuple[tuple[int, ...], str]]) -> str:

@@ -59,6 +59,9 @@ def miou_page(
         f"{different:,} of {agreement.scored:,} labels differ between PyTorch and {subject.candidate}; the "
         f"mIoUs are {reference.mean_iou:.4f} and {candidate.mean_iou:.4f}."
     )
+    failed = [check.name for check in evaluation.checks if not check.passed]
+    if failed:
+        summary += f" What failed: {', '.join(failed)}."
     checks = html.checks(
         (check.passed, check.name, f"{check.found} (required: {check.required})")
         for check in evaluation.checks

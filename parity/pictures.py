@@ -17,7 +17,8 @@ LARGEST = 640
 FAINTEST = 1e-3
 # Dark blue, blue, teal, green, yellow: brightness rises all along, so that it reads in gray as well.
 _PASSING = np.array([(13, 8, 60), (41, 62, 130), (32, 121, 139), (60, 175, 112), (250, 231, 85)], float)
-FAILING = np.array([(255, 60, 48), (255, 60, 48)], float)
+# Above the gate: from pale to dark red.
+_FAILING = np.array([(255, 176, 160), (226, 40, 40), (110, 0, 18)], float)
 TIE_COLOUR, FAILURE_COLOUR, IGNORED_COLOUR = (255, 176, 32), (255, 45, 45), (24, 24, 27)
 
 
@@ -88,39 +89,50 @@ def difference_picture(
     gray = smaller(photograph, largest).mean(axis=-1)
     height, width = gray.shape
     picture = np.repeat((150 + 0.35 * gray).astype(np.uint8)[..., None], 3, axis=-1)
+    reach = max(1, max(height, width) // 160)
+    around = range(-reach, reach + 1)
     for mask, colour in ((different & ties, TIE_COLOUR), (different & ~ties, FAILURE_COLOUR)):
         rows, columns = np.nonzero(mask)
         y = rows * height // mask.shape[0]
         x = columns * width // mask.shape[1]
-        for dy in (-1, 0, 1):
-            for dx in (-1, 0, 1):
+        for dy in around:
+            for dx in around:
                 picture[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] = colour
     return picture
 
 
 def heat_picture(in_gates: np.ndarray, smallest: int = 160) -> np.ndarray:
-    """Errors as colours: dark to yellow below the gate, logarithmically, and red above it.
+    """Errors as colours: dark to yellow below the gate, logarithmically; above it red, pale to dark.
 
     Args:
-        in_gates: float (h, w), error ÷ gate; NaN is red, too.
+        in_gates: float (h, w), error ÷ gate. Above 1 the reds lead up to this map's own largest error;
+            what is not finite is darkest.
         smallest: small maps are enlarged, pixel by pixel, until their longer side has this length.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        place = 1.0 - np.log10(in_gates) / np.log10(FAINTEST)  # 0 at FAINTEST, 1 at the gate
-    passes = in_gates <= 1.0  # not for NaN
-    place = np.clip(np.where(passes, place, 1.0), 0.0, 1.0) * (len(_PASSING) - 1)
-    lower = np.minimum(place.astype(int), len(_PASSING) - 2)
-    share = (place - lower)[..., None]
-    picture = _PASSING[lower] * (1 - share) + _PASSING[lower + 1] * share
-    picture[~passes] = FAILING[0]
+        passing = 1.0 - np.log10(in_gates) / np.log10(FAINTEST)  # 0 at FAINTEST, 1 at the gate
+    finite = in_gates[np.isfinite(in_gates)]
+    largest = finite.max(initial=1.0)
+    failing = np.where(np.isfinite(in_gates), in_gates - 1.0, np.inf) / max(largest - 1.0, 1e-300)
+    passes = (in_gates <= 1.0)[..., None]  # not for NaN
+    picture = np.where(passes, _blend(passing, _PASSING), _blend(failing, _FAILING))
     factor = max(1, -(-smallest // max(picture.shape[:2])))
     step = _step(in_gates.shape, LARGEST)
     return picture[::step, ::step].repeat(factor, 0).repeat(factor, 1).round().astype(np.uint8)
 
 
-def heat_scale(width: int = 256) -> np.ndarray:
-    """The legend of `heat_picture`: uint8 (12, width, 3), from `FAINTEST` to the gate."""
-    return heat_picture(np.logspace(np.log10(FAINTEST), 0, width)[None].repeat(12, 0), 1)
+def heat_scale(*, failing: bool, width: int = 256) -> np.ndarray:
+    """A legend of `heat_picture`, up to the gate or from there on: uint8 (12, width, 3)."""
+    values = np.linspace(1.0 + 1e-6, 2.0, width) if failing else np.logspace(np.log10(FAINTEST), 0, width)
+    return heat_picture(values[None].repeat(12, 0), 1)
+
+
+def _blend(place: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Colours (h, w, 3) at places (h, w), 0 to 1, along a list of colours."""
+    along = np.clip(np.nan_to_num(place, nan=1.0), 0.0, 1.0) * (len(colours) - 1)
+    lower = np.minimum(along.astype(int), len(colours) - 2)
+    share = (along - lower)[..., None]
+    return colours[lower] * (1 - share) + colours[lower + 1] * share
 
 
 def _step(shape: tuple[int, ...], largest: int) -> int:

@@ -63,7 +63,7 @@ def run_page(scene: Scene, run: Run | None, *, error: str | None = None) -> str:
     passed = sum(row.passed for lane in run.lanes for row in lane.rows)
     total = sum(len(lane.rows) for lane in run.lanes)
     facts = [("Comparisons that pass", f"{passed:,} of {total:,}")]
-    facts += [(f"{lane.dtype}, {lane.candidate}", _headline(lane)) for lane in run.lanes]
+    facts += [_headline(lane) for lane in run.lanes]
     facts += _versions(run)
     body = [
         html.section("What failed", html.checks(_failures(run))),
@@ -111,7 +111,7 @@ def label_gallery(
     picture = difference_picture(ground, different, ties)
     bad = bool((different & ~ties).any())
     figures.append(html.figure(data_uri(picture), "Difference", pixelated=True, remark=remark, bad=bad))
-    return html.gallery(figures)
+    return html.gallery(figures, "maps")
 
 
 def label_legend(maps: Sequence[np.ndarray], palette: np.ndarray, names: Sequence[str]) -> str:
@@ -130,15 +130,18 @@ def _versions(run: Run) -> list[tuple[str, str]]:
     return [(name, found[name]) for name in ("torch", "tensorflow", "transformers", "keras") if name in found]
 
 
-def _headline(lane: Lane) -> str:
-    logits = [row.errors for row in lane.of_level("logits") if row.errors is not None]
-    if logits:
-        return f"logits off by {logits[0].error_over_scale:.1e} of their scale"
-    return f"{len(lane.rows) - len(lane.failures):,} of {len(lane.rows):,} pass"
+def _headline(lane: Lane) -> tuple[str, str]:
+    for row in lane.of_level("logits"):
+        if row.errors is not None:
+            found = f"{row.errors.error_over_scale:.1e}" if row.errors.finite else "not finite"
+            return f"logits, error ÷ scale: {lane.candidate}, {lane.dtype}", found
+    return f"{lane.candidate}, {lane.dtype}", f"{len(lane.rows) - len(lane.failures):,} pass"
 
 
-def _failures(run: Run, shown: int = 12) -> Iterator[tuple[bool, str, str]]:
-    failures = [(lane, row) for lane in run.lanes for row in lane.failures]
+def _failures(run: Run, shown: int = 6) -> Iterator[tuple[bool, str, str]]:
+    # As in `localize`: a float64 tap fails only if a formula or a weight is wrong.
+    lanes = sorted(run.lanes, key=lambda lane: lane.dtype != "float64")
+    failures = [(lane, row) for lane in lanes for row in lane.failures]
     for lane, row in failures[:shown]:
         yield False, f"{row.name} ({lane.dtype}, {lane.candidate})", failure_of(row)
     if len(failures) > shown:
@@ -194,16 +197,19 @@ def _heat(evidence: Evidence) -> str:
     ]
     if not figures:
         return ""
-    scale = (
-        f'<p class=scale>0.001 × gate <img src="{data_uri(heat_scale())}" alt="colours of the errors"> gate '
-        "<i></i> above the gate</p>"
-    )
+    scale = f"<p class=scale>0.001 × gate {_scale(failing=False)} gate"
+    if not all(tensor.passed for tensor in evidence.tensors):
+        scale += f" {_scale(failing=True)} the map's largest error"
     return html.section(
         f"Where the errors are: {evidence.candidate}, {evidence.dtype}",
         html.gallery(figures, "heat"),
-        scale,
+        f"{scale}</p>",
         note="For each position the largest error over the channels, as a share of the tensor's own gate.",
     )
+
+
+def _scale(*, failing: bool) -> str:
+    return f'<img src="{data_uri(heat_scale(failing=failing))}" alt="colours of the errors">'
 
 
 def _histograms(evidence: Evidence) -> str:

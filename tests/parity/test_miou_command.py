@@ -43,11 +43,16 @@ def dataset(tmp_path_factory):
 def miou(tmp_path, model, *more):
     report = tmp_path / "report.json"
     report.unlink(missing_ok=True)
-    code = cli.app(["miou", str(model), "--report", str(report), *map(str, more)])
+    others = {kind: tmp_path / f"report.{kind}" for kind in ("html", "junit")}
+    options = [part for kind, path in others.items() for part in (f"--{kind}", str(path))]
+    code = cli.app(["miou", str(model), "--report", str(report), *options, *map(str, more)])
     content = json.loads(report.read_text()) if report.exists() else None
     if content is not None:
         assert violations(content, miou_schema()) == []
         assert content["exit_code"] == code
+        assert f'data-verdict="{content["verdict"]}"' in others["html"].read_text()
+        junit = others["junit"].read_text()
+        assert ("<failure" in junit, "<error" in junit) == (code == 1, code == 3)
     return code, content
 
 
@@ -66,6 +71,7 @@ def test_keras_equals_pytorch_on_a_dataset(tmp_path, model, dataset, capsys):
     assert report["settings"]["reduce_zero_label"] is True
     assert report["settings"]["candidate"]["side"] == "tf_segformer"
     assert len(report["settings"]["reference"]["weights_sha256"]) == 64
+    assert (tmp_path / "report.html").read_text().count("<img") == 15  # three photographs, five pictures each
     for word in ("mIoU", "agreement", "worst images", "EQUAL", "label 0 of the annotations is not scored"):
         assert word in out
     # Done already: the same report from the state alone. With other settings: refused.
