@@ -24,19 +24,18 @@ from parity.evidence import gather
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
-from parity.junit import cases_of_run
 from parity.label_runners import picture_of
 from parity.miou_command import miou_command
 from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
 from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
-from parity.report import faults_table, print_run, report_dict
+from parity.report import faults_table, print_run
 from parity.results import ResultError, load_result
-from parity.run_page import Scene, class_names_of, run_page
+from parity.run_output import write_run
+from parity.run_page import Scene, class_names_of
 from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tally import StateError
 from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, workplace
-from parity.thresholds import Thresholds
 from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
 
 commands = typer.Typer(
@@ -122,7 +121,7 @@ def run_command(
     finally:
         # Written on failure too: a CI job that only keeps artefacts must not be left without one.
         code = _code(run)
-        _write(outputs, scene, run, code, error, thresholds)
+        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
     print_run(run, console(), all_taps=all_taps)
     _say_where(outputs)
     return code
@@ -242,7 +241,7 @@ def compare_command(
         raise
     finally:
         code = _code(run)
-        _write(outputs, scene, run, code, error, thresholds)
+        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
     print_run(run, console(), all_taps=all_taps)
     _say_where(outputs)
     return code
@@ -350,25 +349,6 @@ def app(arguments: list[str] | None = None) -> int:
         print(f"parity: {type(error).__name__}: {error}", file=sys.stderr)
         return HARNESS
     return code if code in (EQUAL, DIFFERENT, USAGE, HARNESS) else HARNESS
-
-
-def _write(
-    outputs: Outputs, scene: Scene, run: Run | None, code: int, error: str | None, thresholds: Thresholds
-) -> None:
-    """Write the reports, on failure too: a CI job that only keeps artefacts must not be left without."""
-    outputs.write(
-        report=lambda: report_dict(
-            model=scene.model,
-            image=scene.image,
-            run=run,
-            exit_code=code,
-            error=error,
-            thresholds=thresholds,
-        ),
-        cases=lambda: cases_of_run(run) if run is not None else [],
-        page=lambda: run_page(scene, run, error=error),
-        error=error,
-    )
 
 
 def _say_where(outputs: Outputs) -> None:

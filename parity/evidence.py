@@ -89,7 +89,7 @@ def gather(reference: Result, candidate: Result, lane: Lane) -> Evidence:
     failing = first_failing_tap(lane)
     tensors = []
     for row in lane.rows:
-        chosen = row.level in ("pixels", "logits") or _STAGES.fullmatch(row.name) or row is failing
+        chosen = row.level in ("pixels", "logits", "arrays") or _STAGES.fullmatch(row.name) or row is failing
         name = TAP_PREFIX + row.name if row.level == "taps" else row.name
         there = name in reference.arrays and name in candidate.arrays
         if chosen and there and row.gate is not None:

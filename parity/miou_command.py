@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from parity.junit import cases_of_evaluation
-from parity.miou_page import miou_page
+from parity.miou_output import write_miou
 from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
-from parity.miou_report import Subject, miou_report_dict, print_evaluation
+from parity.miou_report import Subject, print_evaluation
 from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
-from parity.terminal import DIFFERENT, EQUAL, HARNESS, Progress, console, progress_bar, require_model
+from parity.terminal import Progress, console, progress_bar, require_model
 
 LAYOUTS = ("auto", "ade20k", "cityscapes", "folders")
 
@@ -101,15 +100,8 @@ def miou_command(
         error = str(problem) or type(problem).__name__
         raise
     finally:
-        code = HARNESS if run is None else EQUAL if run.evaluation.equal else DIFFERENT
-        subject = run.subject if run else Subject(model, str(data or images), thresholds=thresholds)
-        evaluation = run.evaluation if run else None
-        outputs.write(
-            report=lambda: miou_report_dict(subject, evaluation, exit_code=code, error=error),
-            cases=lambda: cases_of_evaluation(evaluation) if evaluation is not None else [],
-            page=lambda: miou_page(subject, evaluation, run.shown if run else (), error=error),
-            error=error,
-        )
+        subject = Subject(model, str(data or images), thresholds=thresholds)
+        code = write_miou(outputs, subject, run, error=error)
     print_evaluation(run.subject, run.evaluation, console())
     for path in outputs.paths:
         console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
