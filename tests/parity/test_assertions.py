@@ -1,6 +1,9 @@
 """`assert_parity` on arrays and saved results, and the pytest plugin as another project uses it."""
 
 import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from parity.thresholds import Thresholds
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result
 
+ROOT = Path(__file__).resolve().parents[2]
 pytest_plugins = ["pytester"]
 
 
@@ -262,14 +266,8 @@ def test_the_plugin_costs_other_tests_nothing(project):
     def test_other():
         assert "parity.assertions" not in sys.modules
     """
-    import subprocess
-    import sys
-
-    (project.path / "test_other.py").write_text("\n".join(line[4:] for line in test.splitlines()))
-    root = str(Path(__file__).resolve().parents[2])
+    (project.path / "test_other.py").write_text(textwrap.dedent(test))
+    environment = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "parity.pytest_plugin", "-q", "test_other.py"]
-    answer = subprocess.run(
-        command, cwd=project.path, env={"PYTHONPATH": root, "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+    answer = subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
