@@ -335,6 +335,8 @@ def app(arguments: list[str] | None = None) -> int:
     """
     # TensorFlow's start-up notes would drown the progress.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # On a GPU, TF32 would round every matrix product to 10 bits.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     try:
         code = commands(args=arguments, prog_name="parity", standalone_mode=False)
     except (HarnessError, ToleranceError, ResultError, DatasetError, StateError) as error:

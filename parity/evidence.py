@@ -16,7 +16,7 @@ from parity.charts import Histogram, histogram_of
 from parity.compare import Lane, Row
 from parity.localize import first_failing_tap
 from parity.results import TAP_PREFIX, Result
-from parity.statistics import tied_pixels
+from parity.statistics import CHUNK, tied_pixels
 
 # The tensors that stand for the network: what each stage hands on, and the head's parts.
 _STAGES = re.compile(
@@ -35,7 +35,7 @@ class TensorEvidence:
     Attributes:
         name: of the tap or level.
         in_gates: float64 (h, w): the largest error over the channels, ÷ the gate.
-        errors: float64 (n,): absolute errors, all or an even sample, and the largest.
+        errors: float64 (n,): absolute errors, all of them or a sample that has the largest.
         gate: largest error that passes.
         values: histogram of both sides.
         passed: the comparison's verdict.
@@ -115,19 +115,26 @@ def _tensor(row: Row, reference: np.ndarray, candidate: np.ndarray) -> TensorEvi
         return None
     gate = row.gate.limit
     # Of the first image: a run has one.
-    with np.errstate(invalid="ignore"):
-        errors = np.abs(candidate[0].astype(np.float64) - reference[0].astype(np.float64))
-    largest = errors.max(axis=-1)
+    ours, theirs = reference[0], candidate[0]
+    step = max(1, ours.size // SAMPLED)
+    largest = np.empty(ours.shape[:2])
+    sample = []
+    # Some rows at a time: the concatenated features of a large image fill the memory in float64.
+    rows = max(1, CHUNK // max(1, ours[0].size))
+    for start in range(0, len(ours), rows):
+        part = slice(start, start + rows)
+        with np.errstate(invalid="ignore"):
+            errors = np.abs(theirs[part].astype(np.float64) - ours[part].astype(np.float64))
+        largest[part] = errors.max(axis=-1)
+        sample.append(errors.reshape(-1)[::step])
     with np.errstate(divide="ignore", invalid="ignore"):
         in_gates = np.where(largest == 0.0, 0.0, largest / gate)
-    flat = errors.reshape(-1)
-    step = max(1, flat.size // SAMPLED)
-    sample = flat[::step] if step == 1 else np.append(flat[::step], flat[np.argmax(flat)])
     remark = f"{row.ratio:.2g} × gate" if np.isfinite(row.ratio) else row.note
     return TensorEvidence(
         name=row.name,
         in_gates=block_maximum(in_gates),
-        errors=sample,
+        # The largest errors of all positions, too: an even sample would miss a single large one.
+        errors=np.concatenate([*sample, largest.reshape(-1)]) if step > 1 else np.concatenate(sample),
         gate=gate,
         values=histogram_of(reference.reshape(-1)[::step], candidate.reshape(-1)[::step]),
         passed=row.passed,

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from parity import evidence
 from parity.charts import error_svg, histogram_of
 from parity.compare import LANE_LEVELS, compare_lane
 from parity.evidence import block_maximum, gather
@@ -33,16 +34,16 @@ NAME = 'model "A" & <b>others'
 
 
 def made_run(spoil=None):
-    lanes, evidence, manifests = [], [], []
+    lanes, seen, manifests = [], [], []
     for dtype in ("float32", "float64"):
         reference, candidate = result(dtype), result(dtype, "tf_segformer")
         if spoil:
             spoil(candidate)
         lane = compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=floors(1e-6))
         lanes.append(lane)
-        evidence.append(gather(reference, candidate, lane))
+        seen.append(gather(reference, candidate, lane))
         manifests.append(candidate.manifest)
-    return Run(tuple(lanes), tuple(manifests), "a test", tuple(evidence))
+    return Run(tuple(lanes), tuple(manifests), "a test", tuple(seen))
 
 
 def shift(candidate):
@@ -209,6 +210,17 @@ def test_a_large_map_keeps_its_largest_errors():
     small = block_maximum(values, 256)
     assert small.shape == (234, 100)
     assert small[-1, -1] == 3.0 and np.isnan(small[1, 1]) and np.nansum(small) == 3.0
+
+
+def test_a_large_tensor_is_sampled_but_not_its_largest_error(monkeypatch):
+    monkeypatch.setattr(evidence, "SAMPLED", 10)
+    monkeypatch.setattr(evidence, "CHUNK", 20)
+    candidate = result(runner="tf_segformer")
+    candidate.arrays["logits"][0, 2, 3, 5] += 1.0
+    lane = compare_lane(result(), candidate, levels=("logits",))
+    (tensor,) = gather(result(), candidate, lane).tensors
+    assert tensor.errors.size < 84 and tensor.errors.max() == pytest.approx(1.0)
+    assert tensor.in_gates.argmax() == 2 * 4 + 3 and np.count_nonzero(tensor.in_gates) == 1
 
 
 def test_histograms_share_their_range_and_count_everything():
