@@ -190,6 +190,9 @@ def test_a_single_pixel_stays_visible_and_ties_have_their_colour():
     different[700, 900] = different[1500, 2500] = ties[1500, 2500] = True
     picture = difference_picture(large, different, ties)
     assert max(picture.shape) <= 640
+    height, width, _ = picture.shape
+    assert tuple(picture[700 * height // 2000, 900 * width // 3000]) == FAILURE_COLOUR
+    assert tuple(picture[1500 * height // 2000, 2500 * width // 3000]) == TIE_COLOUR
     found = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
     assert found >= {FAILURE_COLOUR, TIE_COLOUR} and len(found) == 3
 
