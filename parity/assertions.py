@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from parity.compare import LANE_LEVELS, compare_arrays, compare_lane, measure_noise
+from parity.arrays import compare_arrays
+from parity.compare import LANE_LEVELS, compare_lane, measure_noise
 from parity.evidence import gather
 from parity.images import write_test_image
 from parity.label_runners import picture_of

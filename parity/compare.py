@@ -7,8 +7,8 @@ verdict always means that numbers were compared and that all of them passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -164,48 +164,6 @@ def compare_lane(
     return Lane(dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows))
 
 
-def compare_arrays(
-    reference: Mapping[str, np.ndarray],
-    candidate: Mapping[str, np.ndarray],
-    *,
-    names: tuple[str, str] = ("reference", "candidate"),
-    thresholds: Thresholds | None = None,
-) -> Lane:
-    """Compare named arrays of any origin.
-
-    float32 arrays are held against the gate of logits and float64 arrays against the float64 gate, both
-    × the array's scale; integers and booleans must be equal. Names must be the same on both sides.
-
-    Args:
-        reference: what counts as true.
-        candidate: what is judged.
-        names: of the two sides, for reports.
-        thresholds: a project's own gates; the harness's by default.
-    """
-    gates = thresholds or Thresholds()
-    multiples = {"float32": gates.logits_float32, "float64": gates.float64}
-    rows = []
-    for name in dict.fromkeys([*reference, *candidate]):
-        if name not in reference or name not in candidate:
-            only, other = names if name in reference else reversed(names)
-            rows.append(Row("arrays", name, False, f"only the {only} has it: missing from the {other}"))
-            continue
-        ours, theirs = reference[name], candidate[name]
-        if ours.dtype.kind in "iub":
-            row = _judge("arrays", name, ours, theirs, 0.0)
-            # The statistics are in float64, where integers beyond 2^53 may seem equal.
-            same = row.passed and np.array_equal(ours, theirs)
-            rows.append(row if same else replace(row, passed=False, note=row.note or "not equal"))
-        elif str(ours.dtype) in multiples:
-            rows.append(_judge("arrays", name, ours, theirs, multiples[str(ours.dtype)]))
-        else:
-            note = f"there is no gate for {ours.dtype}: give float32, float64, integers or booleans"
-            rows.append(Row("arrays", name, False, note))
-    if not rows:
-        rows.append(Row("none", "nothing", False, "nothing was compared: there was no array"))
-    return Lane("any", *names, ("arrays",), tuple(rows))
-
-
 def measure_noise(float32: Result, float64: Result, *, source: str = "this run") -> NoiseFloors:
     """The noise floor of every tap: the reference in float32 against itself in float64.
 
@@ -262,7 +220,7 @@ def _tap_rows(
         if name in missing:
             yield Row("taps", name, False, f"missing tap: not in the {' nor the '.join(missing[name])}")
             continue
-        yield _judge("taps", name, reference.tap(name), candidate.tap(name), gates, floors)
+        yield judge("taps", name, reference.tap(name), candidate.tap(name), gates, floors)
     for side, name in sets.extra:
         yield Row("taps", name, False, f"extra tap: only the {side} has it, nobody asked for it")
 
@@ -271,10 +229,10 @@ def _array_row(level: str, name: str, reference: Result, candidate: Result, mult
     lacking = [result.manifest.runner for result in (reference, candidate) if name not in result.arrays]
     if lacking:
         return Row(level, name, False, f"{name} missing from {' and '.join(lacking)}")
-    return _judge(level, name, reference.arrays[name], candidate.arrays[name], multiple)
+    return judge(level, name, reference.arrays[name], candidate.arrays[name], multiple)
 
 
-def _judge(
+def judge(
     level: str,
     name: str,
     reference: np.ndarray,
@@ -282,7 +240,16 @@ def _judge(
     gates: float | Thresholds,
     floors: NoiseFloors | None = None,
 ) -> Row:
-    """Measure one pair and hold it against a multiple of its scale, or a tap against its own gate."""
+    """Measure one pair of arrays and hold it against its gate.
+
+    Args:
+        level: of the row.
+        name: of the row.
+        reference: what counts as true.
+        candidate: what is judged.
+        gates: a multiple of the scale; or the thresholds, for a tap.
+        floors: noise floors of the taps, in float32.
+    """
     if reference.dtype != candidate.dtype:
         note = f"dtypes differ: reference {reference.dtype}, candidate {candidate.dtype}"
         return Row(level, name, False, note)

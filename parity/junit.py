@@ -45,7 +45,7 @@ def cases_of_run(run: Run) -> list[Case]:
 
 
 def cases_of_evaluation(evaluation: Evaluation) -> list[Case]:
-    """One case a check of a dataset, and one an image with labels that differ without being ties."""
+    """One case for each thing that was required of a dataset."""
     cases = [
         Case(
             "parity.miou",

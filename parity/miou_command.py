@@ -10,6 +10,7 @@ import typer
 from parity.miou_output import write_miou
 from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
 from parity.miou_report import Subject, print_evaluation
+from parity.options import say_where
 from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
 from parity.terminal import Progress, console, progress_bar, require_model
 
@@ -103,6 +104,5 @@ def miou_command(
         subject = Subject(model, str(data or images), thresholds=thresholds)
         code = write_miou(outputs, subject, run, error=error)
     print_evaluation(run.subject, run.evaluation, console())
-    for path in outputs.paths:
-        console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+    say_where(outputs)
     return code

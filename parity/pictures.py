@@ -89,7 +89,7 @@ def difference_picture(
     gray = smaller(photograph, largest).mean(axis=-1)
     height, width = gray.shape
     picture = np.repeat((150 + 0.35 * gray).astype(np.uint8)[..., None], 3, axis=-1)
-    reach = max(1, max(height, width) // 160)
+    reach = max(1, max(height, width) // 100)
     around = range(-reach, reach + 1)
     for mask, colour in ((different & ties, TIE_COLOUR), (different & ~ties, FAILURE_COLOUR)):
         rows, columns = np.nonzero(mask)

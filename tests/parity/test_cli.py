@@ -137,7 +137,7 @@ def test_whatever_escapes_is_3_and_reported(model, tmp_path, monkeypatch, error,
     def breaks(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(cli, "run_parity", breaks)
+    monkeypatch.setattr("parity.run_command.run_parity", breaks)
     code, report = run(model, tmp_path)
     assert code == 3
     assert report["verdict"] == "error"
