@@ -83,6 +83,7 @@ def assert_parity(
         HarnessError, ResultError, ToleranceError: the comparison could not be made.
         TypeError: the two arguments are not of one kind.
     """
+    __tracebackhide__ = True
     gates, wanted = thresholds or Thresholds(), outputs or Outputs()
     wanted.prepare()
     run: Run | None = None
@@ -114,7 +115,8 @@ def assert_parity(
         code = HARNESS if run is None else EQUAL if run.equal else DIFFERENT
         write_run(wanted, scene, run, exit_code=code, error=error, thresholds=gates)
     if not run.equal:
-        raise ParityError(_printed(lambda console: print_run(run, console)) + _written(wanted))
+        text = _printed(lambda console: print_run(run, console))
+        raise ParityError(run.first_difference + text + _written(wanted))
     return run
 
 
@@ -129,6 +131,7 @@ def assert_miou(request: MiouRequest, *, outputs: Outputs | None = None) -> Miou
         ParityError: label maps differ beyond ties, logits fail, or a threshold is not met.
         DatasetError, StateError, HarnessError: the comparison could not be made.
     """
+    __tracebackhide__ = True
     wanted = outputs or Outputs()
     wanted.prepare()
     if wanted.html is not None and not request.pictures:
@@ -148,7 +151,8 @@ def assert_miou(request: MiouRequest, *, outputs: Outputs | None = None) -> Miou
     if not found.evaluation.equal:
         run = found
         text = _printed(lambda console: print_evaluation(run.subject, run.evaluation, console))
-        raise ParityError(text + _written(wanted))
+        failed = ", ".join(check.name for check in run.evaluation.checks if not check.passed)
+        raise ParityError(f"What fails: {failed}." + text + _written(wanted))
     return found
 
 

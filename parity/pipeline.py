@@ -48,6 +48,9 @@ class Run:
     @property
     def first_difference(self) -> str:
         """Where the difference begins, in a sentence."""
+        if self.lanes and all(lane.dtype == "any" for lane in self.lanes):
+            failing = [row.name for lane in self.lanes for row in lane.failures]
+            return f"What fails: {', '.join(failing)}." if failing else "Every array passes."
         return localize(self.lanes)
 
 

@@ -62,6 +62,7 @@ class Parity:
         """`parity.assertions.assert_parity` with this run's thresholds, reports and isolation."""
         from parity.assertions import assert_parity
 
+        __tracebackhide__ = True
         options.setdefault("thresholds", self.thresholds)
         options.setdefault("isolate", not self.in_process)
         return assert_parity(reference, candidate, outputs=self._outputs(), **options)
@@ -71,6 +72,7 @@ class Parity:
         from parity.assertions import assert_miou
         from parity.miou_pipeline import MiouRequest
 
+        __tracebackhide__ = True
         for name in ("images", "annotations", "saved_model", "state"):
             if options.get(name) is not None:
                 options[name] = Path(options[name])

@@ -177,6 +177,9 @@ def test_the_fixture_asserts(project):
     outcome.stdout.fnmatch_lines(
         ["*ParityError*", "*float64: tf_segformer against torch_ref*", "*DIFFERENT*"]
     )
+    # What pytest shows is the test's own line and the finding, not this package's lines.
+    outcome.stdout.no_fnmatch_line("*raise ParityError*")
+    outcome.stdout.fnmatch_lines(["E *ParityError: Every tap passes; what fails is logits (float64).*"])
 
 
 def test_reports_of_every_test_are_written(project):
