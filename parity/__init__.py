@@ -5,6 +5,6 @@
 
 Reading order: `pipeline.py` (one whole run), `compare.py` (the comparator), `tolerances.py` (how large an
 error may be, and why), `runners.py` and `label_runners.py` (the adapters: only they touch a framework).
-On a dataset: `miou_pipeline.py`, `evaluation.py`, `miou.py` (the confusion matrix). For other projects'
-tests: `assertions.py`.
+On a dataset: `miou_pipeline.py`, `evaluation.py`, `verdict.py`, `miou.py` (the confusion matrix). For
+other projects' tests: `assertions.py`.
 """

@@ -145,7 +145,8 @@ def _tensor(row: Row, reference: np.ndarray, candidate: np.ndarray) -> TensorEvi
 def _labels(reference: Result, candidate: Result, lane: Lane) -> LabelEvidence | None:
     level = "labels/original_size"
     rows: Sequence[Row] = lane.of_level(level)
-    if not rows or level not in reference.arrays or level not in candidate.arrays:
+    wanted = ((reference, level), (candidate, level), (reference, "logits"))
+    if not rows or any(name not in side.arrays for side, name in wanted):
         return None
     ours, theirs = reference.arrays[level][0], candidate.arrays[level][0]
     logits = reference.arrays["logits"]

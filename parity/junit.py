@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parity.evaluation import Evaluation
 from parity.pipeline import Run
 from parity.report import failure_of
+from parity.verdict import Evaluation
 
 # What XML 1.0 cannot carry, even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -57,19 +57,18 @@ def cases_of_evaluation(evaluation: Evaluation) -> list[Case]:
     return cases or [Case("parity.miou", "comparison", "nothing was compared")]
 
 
-def junit_xml(cases: Sequence[Case], *, error: str | None = None, seconds: float = 0.0) -> str:
+def junit_xml(cases: Sequence[Case], *, error: str | None = None) -> str:
     """The report.
 
     Args:
         cases: what was required; ignored if the run broke down.
         error: what broke down; None if nothing did.
-        seconds: duration of the run.
     """
     shown = [Case("parity", "comparison")] if error is not None else list(cases)
     failures = sum(case.failure is not None for case in shown)
     errors = int(error is not None)
     totals = {"tests": len(shown), "failures": failures, "errors": errors, "skipped": 0}
-    root = ET.Element("testsuites", {"name": "parity", **_texts(totals), "time": f"{seconds:.3f}"})
+    root = ET.Element("testsuites", {"name": "parity", **_texts(totals)})
     for name in dict.fromkeys(case.suite for case in shown):
         own = [case for case in shown if case.suite == name]
         failed = sum(case.failure is not None for case in own)

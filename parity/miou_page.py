@@ -9,12 +9,12 @@ import numpy as np
 
 from parity import html
 from parity.charts import bars_html
-from parity.evaluation import Evaluation
 from parity.miou_pipeline import Shown
 from parity.miou_report import Subject
 from parity.pictures import palette_for
 from parity.run_page import label_gallery, label_legend, sides_legend
 from parity.tally import ImageRecord
+from parity.verdict import Evaluation
 
 _HEADINGS = (
     *("image", "pixels", "differ", "no ties", "largest margin", "logits error ÷ scale"),

@@ -19,7 +19,7 @@ import numpy as np
 from parity.annotations import check_dataset, read_annotation
 from parity.circumstances import library_versions, machine
 from parity.datasets import Dataset, DatasetError, Labels, find_dataset, find_folders
-from parity.evaluation import Evaluation, evaluate, judge, margin_of
+from parity.evaluation import evaluate, margin_of
 from parity.label_runners import (
     Side,
     keras_side,
@@ -34,6 +34,7 @@ from parity.runners import Say
 from parity.statistics import tied_pixels
 from parity.tally import ImageRecord, Tally
 from parity.thresholds import Thresholds
+from parity.verdict import Evaluation, judge
 
 # title, steps → what to call after each step
 Bar = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]

@@ -14,11 +14,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from parity.circumstances import library_versions, machine
-from parity.evaluation import Evaluation
 from parity.miou import Scores
 from parity.results import plain
 from parity.tally import ImageRecord
 from parity.thresholds import Thresholds
+from parity.verdict import Evaluation
 
 SCHEMA_NAME = "parity-miou-report"
 SCHEMA_VERSION = 1

@@ -6,6 +6,7 @@ killed, the file holds the state after some image, and the images after it are r
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -98,6 +99,15 @@ class Tally:
         agreement = ConfusionMatrix(labels.num_classes, ignore_index=None)
         return cls(settings, labels.matrix(), labels.matrix(), agreement)
 
+    @property
+    def consistent(self) -> bool:
+        """Whether the matrices have the pixels of the images that are done, no more and no fewer."""
+        pixels, scored = (sum(getattr(image, name) for image in self.images) for name in ("pixels", "scored"))
+        return int(self.agreement.counts.sum()) == pixels and all(
+            int(matrix.counts.sum()) == scored and matrix.ignored == pixels - scored
+            for matrix in (self.reference, self.candidate)
+        )
+
     def save(self, path: Path) -> None:
         """Replace the state file by the present state, at once or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,15 +184,15 @@ class Tally:
     def _take(
         self, counts: dict[str, np.ndarray], ignored: dict[str, int], records: list[ImageRecord]
     ) -> None:
-        pixels, scored = (sum(getattr(record, name) for record in records) for name in ("pixels", "scored"))
-        for name, wanted in zip(MATRICES, (scored, scored, pixels), strict=True):
-            matrix = getattr(self, name)
-            found = counts[name]
+        """Take over what was read; on an error nothing is."""
+        reference, candidate, agreement = (copy.copy(getattr(self, name)) for name in MATRICES)
+        read = Tally(self.settings, reference, candidate, agreement, records)
+        for name in MATRICES:
+            matrix, found = getattr(read, name), counts[name]
             if found.dtype != np.int64 or found.shape != matrix.counts.shape or found.min() < 0:
                 raise ValueError(f"its matrix {name} is {found.dtype} {found.shape}")
-            if int(found.sum()) != wanted or (name != "agreement" and ignored[name] != pixels - scored):
-                raise ValueError(f"its matrix {name} does not have the pixels of its {len(records)} images")
-        for name in MATRICES:
-            matrix = getattr(self, name)
-            matrix.counts, matrix.ignored = counts[name], ignored[name]
+            matrix.counts, matrix.ignored = found, ignored[name]
+        if not read.consistent:
+            raise ValueError(f"its matrices do not have the pixels of its {len(records)} images")
+        self.reference, self.candidate, self.agreement = read.reference, read.candidate, read.agreement
         self.images = records

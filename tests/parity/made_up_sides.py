@@ -13,10 +13,11 @@ import numpy as np
 
 from parity.annotations import check_dataset
 from parity.datasets import Labels, find_dataset
-from parity.evaluation import evaluate, judge
+from parity.evaluation import evaluate
 from parity.label_runners import Answer, Side, picture_of
 from parity.tally import Tally
 from parity.thresholds import Thresholds
+from parity.verdict import judge
 
 CLASSES = 11
 LABELS = Labels(CLASSES, reduce_zero_label=True)

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from parity import tally as tally_module
 from parity.datasets import find_dataset
 from parity.label_runners import Answer, Side
+from parity.miou import ConfusionMatrix
 from parity.runners import HarnessError
 from parity.tally import MATRICES, StateError
 from parity.thresholds import Thresholds
@@ -174,6 +175,23 @@ def test_an_interrupted_run_goes_on_where_it_was(dataset, tmp_path, error):
     assert_same(tally, whole)
     assert evaluation.difference == wanted.difference
     assert run(dataset, state, tick=lambda _: pytest.fail("ran again"))[1].equal
+
+
+def test_an_interruption_between_two_counts_leaves_the_older_state(dataset, tmp_path, monkeypatch):
+    state = tmp_path / "state"
+    inner, added = ConfusionMatrix.add, []
+
+    def interrupted(self, other):
+        added.append(1)
+        if len(added) == 3 * 7 + 2:  # the eighth photograph is in one of three matrices
+            raise KeyboardInterrupt
+        inner(self, other)
+
+    monkeypatch.setattr(ConfusionMatrix, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, state, save_every=5)
+    assert len(images_of(state)) == 5
+    assert_same(run(dataset, state)[0], run(dataset)[0])
 
 
 def test_a_killed_run_goes_on_with_the_same_numbers(dataset, tmp_path):
