@@ -17,19 +17,22 @@ from typing import Annotated
 import typer
 
 from parity.circumstances import library_versions, machine
-from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
+from parity.compare import LANE_LEVELS
+from parity.datasets import DatasetError
 from parity.faults import FAULTS, MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
-from parity.pipeline import Run, Settings, calibrate, require_dtypes, run_parity
-from parity.report import faults_table, print_run, report_dict, write_json
+from parity.miou_command import miou_command
+from parity.options import Dtype, Image, InProcess, Levels, Model, Size, exit_code, lanes_of, levels_of
+from parity.pipeline import Settings, calibrate, run_parity
+from parity.report import faults_table
 from parity.results import ResultError, load_result
+from parity.run_command import compare_command, run_command
 from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
-from parity.terminal import Progress, console, workplace
-from parity.tolerances import ToleranceError, load_noise_floors, save_noise_floors
-
-EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
+from parity.tally import StateError
+from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, workplace
+from parity.tolerances import ToleranceError, save_noise_floors
 
 commands = typer.Typer(
     help="Prove, number by number, that the TensorFlow model equals the PyTorch reference. "
@@ -39,83 +42,9 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
-Image = Annotated[
-    Path | None,
-    typer.Option(help="Image file; a seeded test picture by default.", exists=True, dir_okay=False),
-]
-Size = Annotated[
-    int | None,
-    typer.Option(min=32, help="Side of the preprocessed image; the checkpoint's own by default."),
-]
-Dtype = Annotated[str, typer.Option(help="float32, float64 or both.")]
-Levels = Annotated[
-    str | None, typer.Option(help=f"Comma-separated levels; all by default: {', '.join(LEVELS)}.")
-]
-Work = Annotated[Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")]
-InProcess = Annotated[
-    bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
-]
-Json = Annotated[Path | None, typer.Option("--report", help="Write the report to this JSON file.")]
-AllTaps = Annotated[bool, typer.Option("--all-taps", help="Show every tap, not only the nearest.")]
-
-
-@commands.command("run")
-def run_command(
-    model: Model,
-    image: Image = None,
-    size: Size = None,
-    dtype: Dtype = "both",
-    levels: Levels = None,
-    saved_model: Annotated[
-        Path | None,
-        typer.Option(help="Version directory of an export to compare too.", file_okay=False),
-    ] = None,
-    tolerances: Annotated[
-        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
-    ] = None,
-    report: Json = None,
-    work: Work = None,
-    all_taps: AllTaps = False,
-    in_process: InProcess = False,
-) -> int:
-    """Run reference and Keras model on the same pixels and compare everything."""
-    if saved_model is not None and size is not None:
-        raise typer.BadParameter("--size cannot be combined with --saved-model: an export has its own")
-    lanes, chosen = _lanes(dtype), _levels(levels)
-    run: Run | None = None
-    error: str | None = "interrupted"
-    try:
-        with workplace(model, image, work) as (folder, picture):
-            settings = Settings(
-                dtypes=lanes,
-                levels=chosen,
-                floors=load_noise_floors(tolerances) if tolerances is not None else None,
-                isolate=not in_process,
-                keep=work is not None,
-            )
-            say = Progress()
-            run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
-        error = None
-    except (HarnessError, ToleranceError, ResultError) as problem:
-        error = str(problem)
-        raise
-    except Exception as problem:
-        error = f"{type(problem).__name__}: {problem}"
-        raise
-    finally:
-        # Written on failure too: a CI job that only keeps artefacts must not be left without one.
-        code = _code(run)
-        if report is not None:
-            name = "seeded test picture" if image is None else image.name
-            write_json(
-                report,
-                report_dict(model=model, image=name, run=run, exit_code=code, error=error),
-            )
-    print_run(run, console(), all_taps=all_taps)
-    if report is not None:
-        console().print(f"report: {report}", highlight=False, markup=False, soft_wrap=True)
-    return code
+commands.command("run")(run_command)
+commands.command("compare")(compare_command)
+commands.command("miou")(miou_command)
 
 
 @commands.command("localize")
@@ -127,11 +56,11 @@ def localize_command(
     in_process: InProcess = False,
 ) -> int:
     """Name the first tap that differs, in the order of the forward pass."""
-    settings = Settings(dtypes=_lanes(dtype), levels=("taps",), isolate=not in_process)
+    settings = Settings(dtypes=lanes_of(dtype), levels=("taps",), isolate=not in_process)
     with workplace(model, image, None) as (folder, picture):
         run = run_parity(model, picture, folder, settings, size=size, say=Progress())
     console().print(run.first_difference, highlight=False, markup=False)
-    return _code(run)
+    return exit_code(run)
 
 
 @commands.command("calibrate")
@@ -182,40 +111,11 @@ def record_command(
         raise typer.BadParameter(f"unknown runner {runner!r}; known are {', '.join(RUNNERS)}")
     if dtype not in LANE_LEVELS:
         raise typer.BadParameter(f"--dtype is {dtype!r}; one of {', '.join(LANE_LEVELS)} is recorded")
-    chosen = _levels(levels) or LANE_LEVELS[dtype]
+    chosen = levels_of(levels) or LANE_LEVELS[dtype]
     request = Request(model, image, dtype, chosen, size, saved_model)
     reference = load_result(given) if given is not None else None
     RUNNERS[runner](request, output, reference, lambda text: print(text, flush=True))
     return EQUAL
-
-
-@commands.command("compare")
-def compare_command(
-    reference: Annotated[Path, typer.Argument(help="Folder of the reference's result.")],
-    candidate: Annotated[Path, typer.Argument(help="Folder of the candidate's result.")],
-    levels: Levels = None,
-    noise_from: Annotated[
-        Path | None, typer.Option(help="The float64 reference's result: noise floors of the taps.")
-    ] = None,
-    tolerances: Annotated[
-        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
-    ] = None,
-    report: Json = None,
-    all_taps: AllTaps = False,
-) -> int:
-    """Compare two results that `parity record` or `parity run --work` saved."""
-    left, right = load_result(reference), load_result(candidate)
-    floors = load_noise_floors(tolerances) if tolerances is not None else None
-    if noise_from is not None:
-        floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
-    chosen = _levels(levels) or LANE_LEVELS[left.manifest.dtype]
-    lane = compare_lane(left, right, levels=chosen, floors=floors)
-    run = Run((lane,), (left.manifest, right.manifest), floors.source if floors else "")
-    print_run(run, console(), all_taps=all_taps)
-    if report is not None:
-        name = left.manifest.checkpoint
-        write_json(report, report_dict(model=name, image="", run=run, exit_code=_code(run)))
-    return _code(run)
 
 
 @commands.command("table")
@@ -306,9 +206,11 @@ def app(arguments: list[str] | None = None) -> int:
     """
     # TensorFlow's start-up notes would drown the progress.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # On a GPU, TF32 would round every matrix product to 10 bits.
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     try:
         code = commands(args=arguments, prog_name="parity", standalone_mode=False)
-    except (HarnessError, ToleranceError, ResultError) as error:
+    except (HarnessError, ToleranceError, ResultError, DatasetError, StateError) as error:
         print(f"parity: {error}", file=sys.stderr)
         return HARNESS
     except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -320,26 +222,3 @@ def app(arguments: list[str] | None = None) -> int:
         print(f"parity: {type(error).__name__}: {error}", file=sys.stderr)
         return HARNESS
     return code if code in (EQUAL, DIFFERENT, USAGE, HARNESS) else HARNESS
-
-
-def _code(run: Run | None) -> int:
-    if run is None:
-        return HARNESS
-    return EQUAL if run.equal else DIFFERENT
-
-
-def _lanes(dtype: str) -> tuple[str, ...]:
-    try:
-        return require_dtypes(dtype)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def _levels(text: str | None) -> tuple[str, ...] | None:
-    if text is None:
-        return None
-    levels = tuple(part.strip() for part in text.split(",") if part.strip())
-    unknown = [level for level in levels if level not in LEVELS]
-    if unknown or not levels:
-        raise typer.BadParameter(f"unknown levels {unknown}; known are {', '.join(LEVELS)}")
-    return levels

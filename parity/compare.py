@@ -22,10 +22,9 @@ from parity.statistics import (
     label_errors,
 )
 from parity.taps import match_taps
+from parity.thresholds import Thresholds
 from parity.tolerances import (
-    FLOAT64_MULTIPLE,
     LOGITS_FLOAT32_MULTIPLE,
-    PIXELS_MULTIPLE,
     Gate,
     NoiseFloors,
     ToleranceError,
@@ -85,7 +84,7 @@ class Lane:
     """The comparison of two results of one dtype.
 
     Attributes:
-        dtype: ``float32`` or ``float64``.
+        dtype: ``float32`` or ``float64``; ``any`` for named arrays.
         reference: name of the reference's runner.
         candidate: name of the candidate's runner.
         levels: what was required.
@@ -120,6 +119,7 @@ def compare_lane(
     levels: Sequence[str],
     floors: NoiseFloors | None = None,
     required_taps: Sequence[str] | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Lane:
     """Compare two results of one dtype, level by level.
 
@@ -130,6 +130,7 @@ def compare_lane(
         floors: noise floors of the taps, needed in float32 where taps are compared.
         required_taps: names that must be there, in forward order; by default what the reference's
             config says.
+        thresholds: a project's own gates; the harness's by default.
 
     Returns:
         The lane with one row per tensor and label map.
@@ -144,13 +145,14 @@ def compare_lane(
         raise ValueError(f"unknown levels {unknown}; known are {list(LEVELS)}")
     require_same_input(reference.manifest, candidate.manifest)
     dtype = reference.manifest.dtype
+    gates = thresholds or Thresholds()
     rows: list[Row] = []
     if "pixels" in levels:
-        rows.append(_array_row("pixels", "pixels", reference, candidate, PIXELS_MULTIPLE))
+        rows.append(_array_row("pixels", "pixels", reference, candidate, gates.pixels))
     if "taps" in levels:
         names = reference.manifest.expected_taps if required_taps is None else required_taps
-        rows += _tap_rows(reference, candidate, names, floors)
-    multiple = LOGITS_FLOAT32_MULTIPLE if dtype == "float32" else FLOAT64_MULTIPLE
+        rows += _tap_rows(reference, candidate, names, floors, gates)
+    multiple = gates.logits_float32 if dtype == "float32" else gates.float64
     logits = _array_row("logits", "logits", reference, candidate, multiple)
     if "logits" in levels:
         rows.append(logits)
@@ -188,11 +190,23 @@ def measure_noise(float32: Result, float64: Result, *, source: str = "this run")
     return NoiseFloors(taps, source, float32.manifest.input_sha256, float32.manifest.checkpoint_sha256)
 
 
+def tie_margin(error: float, scale: float, *, resized: bool) -> float:
+    """How close two classes of the reference must be for either to be right.
+
+    Args:
+        error: largest error of a logit.
+        scale: largest absolute logit of the reference.
+        resized: whether the labels are of resized logits, which both sides round on their own.
+    """
+    return 2.0 * (error + RESIZE_ROUNDINGS * scale if resized else error)
+
+
 def _tap_rows(
     reference: Result,
     candidate: Result,
     required: Sequence[str],
     floors: NoiseFloors | None,
+    gates: Thresholds,
 ) -> Iterable[Row]:
     if reference.manifest.dtype == "float32" and floors is None:
         raise ToleranceError("float32 taps are judged by measured noise floors: none were given")
@@ -206,7 +220,7 @@ def _tap_rows(
         if name in missing:
             yield Row("taps", name, False, f"missing tap: not in the {' nor the '.join(missing[name])}")
             continue
-        yield _judge("taps", name, reference.tap(name), candidate.tap(name), None, floors)
+        yield judge("taps", name, reference.tap(name), candidate.tap(name), gates, floors)
     for side, name in sets.extra:
         yield Row("taps", name, False, f"extra tap: only the {side} has it, nobody asked for it")
 
@@ -215,27 +229,38 @@ def _array_row(level: str, name: str, reference: Result, candidate: Result, mult
     lacking = [result.manifest.runner for result in (reference, candidate) if name not in result.arrays]
     if lacking:
         return Row(level, name, False, f"{name} missing from {' and '.join(lacking)}")
-    return _judge(level, name, reference.arrays[name], candidate.arrays[name], multiple, None)
+    return judge(level, name, reference.arrays[name], candidate.arrays[name], multiple)
 
 
-def _judge(
+def judge(
     level: str,
     name: str,
     reference: np.ndarray,
     candidate: np.ndarray,
-    multiple: float | None,
-    floors: NoiseFloors | None,
+    gates: float | Thresholds,
+    floors: NoiseFloors | None = None,
 ) -> Row:
-    """Measure one pair and hold it against ``multiple`` × scale, or against its noise floor."""
+    """Measure one pair of arrays and hold it against its gate.
+
+    Args:
+        level: of the row.
+        name: of the row.
+        reference: what counts as true.
+        candidate: what is judged.
+        gates: a multiple of the scale; or the thresholds, for a tap.
+        floors: noise floors of the taps, in float32.
+    """
     if reference.dtype != candidate.dtype:
         note = f"dtypes differ: reference {reference.dtype}, candidate {candidate.dtype}"
         return Row(level, name, False, note)
     try:
         errors = array_errors(reference, candidate)
-        if multiple is None and reference.dtype == np.float32 and floors is not None:
-            gate = floors.gate(name, errors.scale)
+        if isinstance(gates, float):
+            gate = scale_gate(gates, errors.scale)
+        elif reference.dtype == np.float32 and floors is not None:
+            gate = floors.gate(name, errors.scale, gates.taps_float32)
         else:
-            gate = scale_gate(multiple or FLOAT64_MULTIPLE, errors.scale)
+            gate = scale_gate(gates.float64, errors.scale)
     except (ShapesDifferError, ToleranceError, ValueError) as error:
         return Row(level, name, False, str(error))
     if not errors.finite:
@@ -266,9 +291,7 @@ def _label_row(level: str, reference: Result, candidate: Result, logits: Row) ->
         source = "no logits from the candidate: ties by their gate"
     else:
         return Row(level, level, False, "no measured error of the logits to tell ties by")
-    margin = 2.0 * error
-    if level == "labels/original_size":
-        margin += 2.0 * RESIZE_ROUNDINGS * scale
+    margin = tie_margin(error, scale, resized=level == "labels/original_size")
     try:
         labels = label_errors(reference.arrays[level], candidate.arrays[level], values, margin)
     except (ShapesDifferError, ValueError) as problem:

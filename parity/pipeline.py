@@ -7,14 +7,16 @@ process; then the comparison, reading both results from disk tensor by tensor.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parity.compare import LANE_LEVELS, Lane, compare_lane, measure_noise
+from parity.evidence import Evidence, gather
 from parity.localize import localize
 from parity.processes import record
 from parity.results import Manifest, Result, load_result
 from parity.runners import HarnessError, Request, Say
+from parity.thresholds import Thresholds
 from parity.tolerances import NoiseFloors
 
 SAVED_MODEL_LEVELS = ("logits", "labels/original_size")
@@ -28,11 +30,15 @@ class Run:
         lanes: one comparison per dtype and candidate.
         manifests: circumstances of every result that was made.
         noise_source: where the float32 taps' noise floors came from; empty without such taps.
+        evidence: what a report with pictures shows, one a lane, if it was asked for.
+        thresholds: the gates.
     """
 
     lanes: tuple[Lane, ...]
     manifests: tuple[Manifest, ...]
     noise_source: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     @property
     def equal(self) -> bool:
@@ -42,6 +48,9 @@ class Run:
     @property
     def first_difference(self) -> str:
         """Where the difference begins, in a sentence."""
+        if self.lanes and all(lane.dtype == "any" for lane in self.lanes):
+            failing = [row.name for lane in self.lanes for row in lane.failures]
+            return f"What fails: {', '.join(failing)}." if failing else "Every array passes."
         return localize(self.lanes)
 
 
@@ -55,6 +64,8 @@ class Settings:
         floors: frozen noise floors of the float32 taps; None measures them.
         isolate: each runner in its own process.
         keep: leave the recorded results in the work folder.
+        pictures: gather what a report with pictures shows.
+        thresholds: a project's own gates.
     """
 
     dtypes: tuple[str, ...] = ("float32", "float64")
@@ -62,6 +73,8 @@ class Settings:
     floors: NoiseFloors | None = None
     isolate: bool = True
     keep: bool = False
+    pictures: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def levels_of(self, dtype: str) -> tuple[str, ...]:
         """The levels that are compared in one lane."""
@@ -98,6 +111,7 @@ def run_parity(
     base = Request(model, image, "float32", (), size)
     lanes: list[Lane] = []
     manifests: list[Manifest] = []
+    evidence: list[Evidence] = []
     noise_source = ""
     needs_floors = "float32" in settings.dtypes and "taps" in settings.levels_of("float32")
     measures = needs_floors and settings.floors is None
@@ -140,16 +154,23 @@ def run_parity(
         )
         manifests.append(candidate.manifest)
         say(f"comparing {dtype}")
-        lanes.append(compare_lane(reference, candidate, levels=levels, floors=floors))
+        gates = settings.thresholds
+        lane = compare_lane(reference, candidate, levels=levels, floors=floors, thresholds=gates)
+        lanes.append(lane)
+        if settings.pictures:
+            evidence.append(gather(reference, candidate, lane))
         if not settings.keep:
             shutil.rmtree(output)
         if dtype == "float32" and saved_model is not None:
-            lane, manifest = _saved_model_lane(base, saved_model, references[dtype], work, settings, say)
+            lane, manifest, seen = _saved_model_lane(
+                base, saved_model, references[dtype], work, settings, say
+            )
             lanes.append(lane)
+            evidence += seen
             manifests.append(manifest)
         if not settings.keep:
             shutil.rmtree(references[dtype])
-    return Run(tuple(lanes), tuple(manifests), noise_source)
+    return Run(tuple(lanes), tuple(manifests), noise_source, tuple(evidence), settings.thresholds)
 
 
 def calibrate(
@@ -196,17 +217,19 @@ def _saved_model_lane(
     work: Path,
     settings: Settings,
     say: Say,
-) -> tuple[Lane, Manifest]:
+) -> tuple[Lane, Manifest, list[Evidence]]:
     """Compare an export, which has no taps: by its logits and by what it answers to image bytes."""
     levels = tuple(level for level in SAVED_MODEL_LEVELS if level in settings.levels_of("float32"))
     request = replace(base, levels=levels, saved_model=saved_model)
     output = work / "saved-model"
     result = record("saved_model", request, output, given=reference, isolate=settings.isolate, say=say)
     say("comparing the SavedModel")
-    lane = compare_lane(load_result(reference), result, levels=levels)
+    expected = load_result(reference)
+    lane = compare_lane(expected, result, levels=levels, thresholds=settings.thresholds)
+    evidence = [gather(expected, result, lane)] if settings.pictures else []
     if not settings.keep:
         shutil.rmtree(output)
-    return lane, result.manifest
+    return lane, result.manifest, evidence
 
 
 def _require_floors_fit(floors: NoiseFloors, manifest: Manifest) -> None:

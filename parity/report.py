@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from parity.compare import Lane, Row
 from parity.faults import Outcome
 from parity.pipeline import Run
 from parity.results import Manifest, plain
-from parity.tolerances import FLOAT64_MULTIPLE, LOGITS_FLOAT32_MULTIPLE, TAP_NOISE_MULTIPLE
+from parity.thresholds import Thresholds
 
 SCHEMA_NAME = "parity-report"
 SCHEMA_VERSION = 1
@@ -41,6 +40,7 @@ def report_dict(
     exit_code: int,
     error: str | None = None,
     created: str | None = None,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
 ) -> dict[str, Any]:
     """The report as strict JSON values.
 
@@ -51,7 +51,9 @@ def report_dict(
         exit_code: the code that the command ends with.
         error: what broke down.
         created: ISO time; now by default.
+        thresholds: the gates of a run that broke down; a run knows its own.
     """
+    gates = thresholds if run is None else run.thresholds
     verdict = "error" if run is None else "equal" if run.equal else "different"
     return plain(
         {
@@ -65,22 +67,17 @@ def report_dict(
             "error": error,
             "first_difference": None if run is None else run.first_difference,
             "tolerances": {
-                "logits_float32_of_scale": LOGITS_FLOAT32_MULTIPLE,
-                "float64_of_scale": FLOAT64_MULTIPLE,
-                "taps_float32_of_noise": TAP_NOISE_MULTIPLE,
+                "logits_float32_of_scale": gates.logits_float32,
+                "float64_of_scale": gates.float64,
+                "taps_float32_of_noise": gates.taps_float32,
+                "pixels_of_scale": gates.pixels,
+                "source": gates.source,
                 "noise_source": "" if run is None else run.noise_source,
             },
             "runs": [] if run is None else [_manifest(each) for each in run.manifests],
             "lanes": [] if run is None else [_lane(each) for each in run.lanes],
         }
     )
-
-
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Write a report, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def print_run(run: Run, console: Console, *, all_taps: bool = False) -> None:
@@ -95,10 +92,12 @@ def print_run(run: Run, console: Console, *, all_taps: bool = False) -> None:
         print_lane(lane, console, all_taps=all_taps)
     if run.noise_source:
         console.print(
-            f"float32 taps: gate = {TAP_NOISE_MULTIPLE:g} × noise floor "
+            f"float32 taps: gate = {run.thresholds.taps_float32:g} × noise floor "
             f"(reference float32 against float64; from {escape(run.noise_source)})",
             style="dim",
         )
+    if run.thresholds != Thresholds():
+        console.print(f"thresholds: {escape(run.thresholds.source)}", style="dim")
     console.print(escape(run.first_difference))
     verdict = "[bold green]EQUAL[/]" if run.equal else "[bold red]DIFFERENT[/]"
     console.print(f"{verdict}: {escape(', '.join(_counts(lane) for lane in run.lanes))}")
@@ -122,7 +121,7 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
         console.print(f"and {len(hidden)} more taps: {what} (--all-taps shows them)", style="dim")
     for row in shown:
         if not row.passed:
-            console.print(f"[red]✗[/] {escape(row.name)}: {escape(_failure(row))}", highlight=False)
+            console.print(f"[red]✗[/] {escape(row.name)}: {escape(failure_of(row))}", highlight=False)
 
 
 def faults_table(outcomes: Iterable[Outcome]) -> Table:
@@ -178,8 +177,8 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _failure(row: Row) -> str:
-    """Everything about a failure: reason, worst place, both values."""
+def failure_of(row: Row) -> str:
+    """Everything about a failure: the reason, the worst place, both values."""
     parts = [row.note] if row.note else []
     if row.errors is not None:
         errors = row.errors

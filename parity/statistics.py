@@ -207,17 +207,7 @@ def label_errors(
     if len(where) == 0:
         return LabelErrors(shape, 0, 0, tie_margin, 0.0, None, None, None)
     own, other = reference[tuple(where.T)], candidate[tuple(where.T)]
-    margins = np.empty(len(where), np.float64)
-    labels = reference_logits.shape[-1]
-    step = max(1, CHUNK // labels)
-    for start in range(0, len(where), step):
-        part = slice(start, start + step)
-        values = bilinear_at(reference_logits, where[part], reference.shape[1:3])
-        rows = np.arange(len(values))
-        # A label outside 0…K-1 can win no pixel: its margin is infinite.
-        known = (other[part] >= 0) & (other[part] < labels)
-        chosen = values[rows, np.where(known, other[part], 0)]
-        margins[part] = np.where(known, values[rows, own[part]] - chosen, np.inf)
+    margins = _margins(reference_logits, where, own, other, reference.shape[1:3])
     worst = int(np.argmax(margins))
     index = tuple(int(i) for i in where[worst])
     return LabelErrors(
@@ -230,6 +220,47 @@ def label_errors(
         worst_reference=int(own[worst]),
         worst_candidate=int(other[worst]),
     )
+
+
+def tied_pixels(
+    reference: np.ndarray, candidate: np.ndarray, reference_logits: np.ndarray, tie_margin: float
+) -> np.ndarray:
+    """Where two label maps differ, but by `label_errors` either label is right: bool (H, W).
+
+    Args:
+        reference: integer labels (H, W).
+        candidate: integer labels (H, W).
+        reference_logits: the reference's logits, (h, w, K).
+        tie_margin: as in `label_errors`.
+    """
+    ties = np.zeros(reference.shape, bool)
+    where = np.argwhere(reference != candidate)
+    if len(where):
+        place = tuple(where.T)
+        positions = np.insert(where, 0, 0, axis=1)
+        margins = _margins(
+            reference_logits[None], positions, reference[place], candidate[place], reference.shape
+        )
+        ties[place] = margins < tie_margin
+    return ties
+
+
+def _margins(
+    logits: np.ndarray, where: np.ndarray, own: np.ndarray, other: np.ndarray, size: tuple[int, ...]
+) -> np.ndarray:
+    """By how much the reference prefers its own label over the other, at some pixels: float64 (n,)."""
+    margins = np.empty(len(where), np.float64)
+    labels = logits.shape[-1]
+    step = max(1, CHUNK // labels)
+    for start in range(0, len(where), step):
+        part = slice(start, start + step)
+        values = bilinear_at(logits, where[part], size)
+        rows = np.arange(len(values))
+        # A label outside 0…K-1 can win no pixel: its margin is infinite.
+        known = (other[part] >= 0) & (other[part] < labels)
+        chosen = values[rows, np.where(known, other[part], 0)]
+        margins[part] = np.where(known, values[rows, own[part]] - chosen, np.inf)
+    return margins
 
 
 def bilinear_at(

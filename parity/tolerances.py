@@ -114,7 +114,7 @@ class NoiseFloors:
     input_sha256: str
     checkpoint_sha256: str
 
-    def gate(self, name: str, scale: float) -> Gate:
+    def gate(self, name: str, scale: float, multiple: float = TAP_NOISE_MULTIPLE) -> Gate:
         """The gate of one tap.
 
         Raises:
@@ -122,7 +122,7 @@ class NoiseFloors:
         """
         if name not in self.taps:
             raise ToleranceError(f"no noise floor for tap {name} in {self.source}")
-        return noise_gate(self.taps[name], scale)
+        return noise_gate(self.taps[name], scale, multiple)
 
 
 def save_noise_floors(

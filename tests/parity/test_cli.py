@@ -137,7 +137,7 @@ def test_whatever_escapes_is_3_and_reported(model, tmp_path, monkeypatch, error,
     def breaks(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(cli, "run_parity", breaks)
+    monkeypatch.setattr("parity.run_command.run_parity", breaks)
     code, report = run(model, tmp_path)
     assert code == 3
     assert report["verdict"] == "error"
@@ -217,3 +217,66 @@ def test_results_are_deleted_unless_kept(model, spoil, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     assert run(model, tmp_path)[0] == 0
     assert not list(tmp_path.glob("parity-*"))
+
+
+def three_reports(folder):
+    names = {"--report": "r.json", "--junit": "r.xml", "--html": "r.html"}
+    return [part for option, name in names.items() for part in (option, str(folder / name))]
+
+
+@pytest.mark.parametrize("verdict", ["equal", "different", "error"])
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_every_report_is_written_whatever_became_of_it(model, spoil, tmp_path, command, verdict, capsys):
+    out = tmp_path / "new" / "folder"
+    if verdict == "different":
+        spoil.append(lambda arrays: arrays["logits"].__iadd__(1))
+    if command == "run":
+        arguments = ["run", "/no/model" if verdict == "error" else model, "--in-process"]
+    else:
+        work = tmp_path / "work"
+        run(model, tmp_path, "--work", str(work))
+        if verdict == "error":
+            (work / "keras-float64" / "manifest.json").write_text("{}")
+        arguments = ["compare", str(work / "reference-float64"), str(work / "keras-float64")]
+    code = cli.app([*arguments, *three_reports(out)])
+    assert code == {"equal": 0, "different": 1, "error": 3}[verdict]
+    report = json.loads((out / "r.json").read_text())
+    assert violations(report, schema()) == []
+    assert report["verdict"] == verdict
+    assert f'data-verdict="{verdict}"' in (out / "r.html").read_text()
+    assert ("<img" in (out / "r.html").read_text()) is (verdict != "error")
+    junit = (out / "r.xml").read_text()
+    assert ("<failure" in junit, "<error" in junit) == (verdict == "different", verdict == "error")
+    assert sorted(path.name for path in out.iterdir()) == ["r.html", "r.json", "r.xml"]
+
+
+def test_a_report_that_cannot_be_written_is_known_before_the_run(model, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "report.html", tmp_path):
+        assert cli.app(["run", model, "--html", str(path)]) == 2
+        assert "cannot write" in " ".join(capsys.readouterr().err.split())
+    same = str(tmp_path / "same")
+    assert cli.app(["run", model, "--html", same, "--junit", same]) == 2
+
+
+def test_a_project_s_thresholds_decide_and_are_reported(model, spoil, tmp_path, monkeypatch, capsys):
+    def moved(arrays):
+        arrays["logits"] += arrays["logits"].dtype.type(1e-4)
+
+    spoil.append(moved)
+    options = ["--dtype", "float32", "--levels", "logits"]
+    assert run(model, tmp_path, *options)[0] == 1
+    loose = tmp_path / "loose.toml"
+    loose.write_text("[tolerances]\nlogits_float32 = 1e-3\n")
+    code, report = run(model, tmp_path, *options, "--config", str(loose))
+    assert code == 0
+    assert (report["tolerances"]["source"], report["tolerances"]["logits_float32_of_scale"]) == (
+        "loose.toml",
+        1e-3,
+    )
+    assert "thresholds: loose.toml" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    loose.rename(tmp_path / "parity.toml")
+    assert run(model, tmp_path, *options)[0] == 0
+    (tmp_path / "parity.toml").write_text("[tolerances]\nlogits = 1\n")
+    assert run(model, tmp_path, *options)[0] == 2

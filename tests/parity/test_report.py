@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from parity.compare import LANE_LEVELS, compare_lane
+from parity.outputs import json_text, write_text
 from parity.pipeline import Run
-from parity.report import print_run, report_dict, schema, write_json
+from parity.report import print_run, report_dict, schema
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, floors, result
 
@@ -52,7 +53,7 @@ def without_tap(candidate):
 def test_reports_fit_the_schema(spoil, tmp_path):
     run = made_run(spoil)
     path = tmp_path / "new" / "report.json"
-    write_json(path, as_report(run, exit_code=0 if run.equal else 1))
+    write_text(path, json_text(as_report(run, exit_code=0 if run.equal else 1)))
     report = json.loads(path.read_text())
     assert violations(report, schema()) == []
     assert report["verdict"] == ("equal" if spoil is None else "different")

@@ -11,6 +11,7 @@ import pytest
 
 from parity.cli import DIFFERENT, EQUAL, app
 from parity.files import KINDS, FileResult, compare_files, files_table, generated_files
+from tests.parity.generated_dataset import write_ade20k
 from torch_ref import Reference
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -35,6 +36,19 @@ def test_a_different_model_is_found_and_said(checkpoint, version_dir, tmp_path, 
     assert app(["files", str(other), str(version_dir), "--count", "1"]) == DIFFERENT
     assert app(["files", str(checkpoint), str(version_dir), "--count", "1"]) == EQUAL
     assert "| JPEG | 1 |" in capsys.readouterr().out
+
+
+def test_the_miou_of_an_export(checkpoint, version_dir, tmp_path, capsys):
+    data = write_ade20k(tmp_path / "ade", count=2)
+    images, masks = (str(data / kind / "validation") for kind in ("images", "annotations"))
+    arguments = ["miou", str(checkpoint), "--images", images, "--annotations", masks, "--reduce-zero-label"]
+    arguments += ["--saved-model", str(version_dir), "--report", str(tmp_path / "report.json")]
+    assert app(arguments) == EQUAL, capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["candidate"]["side"] == "saved_model"
+    assert report["evaluation"]["difference"] == 0.0
+    checked = {check["name"] for check in report["evaluation"]["checks"]}
+    assert "logits" in checked
 
 
 def test_the_table_adds_up_and_shows_the_worst():

@@ -1,0 +1,203 @@
+"""`assert_parity`, for tests of any project: one assertion, every number in its message.
+
+    from parity.assertions import assert_parity
+
+    assert_parity("path/of/a/checkpoint", image="photo.jpg")          # runs PyTorch and Keras
+    assert_parity("results/reference", "results/candidate")           # two results of `parity record`
+    assert_parity({"logits": ours}, {"logits": theirs})               # arrays of any origin
+
+With pytest, the fixture `parity` does the same with the options of the command line (`docs/ci.md`).
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from parity.arrays import compare_arrays
+from parity.compare import LANE_LEVELS, compare_lane, measure_noise
+from parity.evidence import gather
+from parity.images import write_test_image
+from parity.label_runners import picture_of
+from parity.miou_output import write_miou
+from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
+from parity.miou_report import Subject, print_evaluation
+from parity.outputs import Outputs
+from parity.pipeline import Run, Settings, require_dtypes, run_parity
+from parity.report import print_run
+from parity.results import Manifest, Result, load_result
+from parity.run_output import write_run
+from parity.run_page import Scene, class_names_of
+from parity.terminal import DIFFERENT, EQUAL, HARNESS, PIPED_WIDTH, progress_bar, require_model
+from parity.thresholds import Thresholds
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class ParityError(AssertionError):
+    """The two sides differ; the message has the table, the failures in full and the verdict."""
+
+
+def assert_parity(
+    reference: str | Path | Arrays,
+    candidate: str | Path | Arrays | None = None,
+    *,
+    image: str | Path | None = None,
+    size: int | None = None,
+    dtype: str = "both",
+    levels: tuple[str, ...] | None = None,
+    saved_model: str | Path | None = None,
+    noise_from: str | Path | None = None,
+    thresholds: Thresholds | None = None,
+    isolate: bool = True,
+    outputs: Outputs | None = None,
+) -> Run:
+    """Assert that two sides agree.
+
+    Args:
+        reference: a checkpoint folder or hub id, to run both frameworks on; or, with `candidate`, a folder
+            that `parity record` wrote, or named arrays.
+        candidate: a folder of the same kind, or named arrays.
+        image: image file for a checkpoint; a seeded test picture by default.
+        size: height and width of the preprocessed image; None for the checkpoint's own.
+        dtype: ``float32``, ``float64`` or ``both``, for a checkpoint.
+        levels: levels that are required; None for all that a lane has.
+        saved_model: an export of the checkpoint to compare too.
+        noise_from: folder of the float64 reference's result, for the taps of two float32 results.
+        thresholds: the gates; the harness's by default.
+        isolate: run each framework in its own process.
+        outputs: reports to write, whatever the outcome.
+
+    Returns:
+        What was compared, all of it equal.
+
+    Raises:
+        ParityError: something differs, is missing or not finite, or nothing was compared.
+        HarnessError, ResultError, ToleranceError: the comparison could not be made.
+        TypeError: the two arguments are not of one kind.
+    """
+    __tracebackhide__ = True
+    gates, wanted = thresholds or Thresholds(), outputs or Outputs()
+    wanted.prepare()
+    run: Run | None = None
+    error: str | None = "interrupted"
+    scene = Scene("arrays" if isinstance(reference, Mapping) else str(reference))
+    try:
+        if isinstance(reference, Mapping) or isinstance(candidate, Mapping):
+            if not isinstance(reference, Mapping) or not isinstance(candidate, Mapping):
+                raise TypeError("assert_parity takes two mappings of arrays, two folders, or one checkpoint")
+            run = _of_arrays(reference, candidate, gates)
+        elif candidate is not None:
+            noise = None if noise_from is None else Path(noise_from)
+            run = _of_results(Path(reference), Path(candidate), levels, noise, gates)
+        else:
+            settings = Settings(
+                dtypes=require_dtypes(dtype),
+                levels=levels,
+                isolate=isolate,
+                pictures=wanted.html is not None,
+                thresholds=gates,
+            )
+            export = None if saved_model is None else Path(saved_model)
+            run, scene = _of_checkpoint(str(reference), image, size, export, settings)
+        error = None
+    except Exception as problem:
+        error = str(problem) or type(problem).__name__
+        raise
+    finally:
+        code = HARNESS if run is None else EQUAL if run.equal else DIFFERENT
+        write_run(wanted, scene, run, exit_code=code, error=error, thresholds=gates)
+    if not run.equal:
+        text = _printed(lambda console: print_run(run, console))
+        raise ParityError(run.first_difference + text + _written(wanted))
+    return run
+
+
+def assert_miou(request: MiouRequest, *, outputs: Outputs | None = None) -> MiouRun:
+    """Assert that both frameworks agree on a dataset, by the rules of `parity miou`.
+
+    Args:
+        request: what to run.
+        outputs: reports to write, whatever the outcome.
+
+    Raises:
+        ParityError: label maps differ beyond ties, logits fail, or a threshold is not met.
+        DatasetError, StateError, HarnessError: the comparison could not be made.
+    """
+    __tracebackhide__ = True
+    wanted = outputs or Outputs()
+    wanted.prepare()
+    if wanted.html is not None and not request.pictures:
+        request = replace(request, pictures=4)
+    found: MiouRun | None = None
+    error: str | None = "interrupted"
+    try:
+        require_model(request.model)
+        found = run_miou(request, say=_silent, bar=lambda title, total: progress_bar(title, total, _silent))
+        error = None
+    except Exception as problem:
+        error = str(problem) or type(problem).__name__
+        raise
+    finally:
+        subject = Subject(request.model, str(request.data or request.images), thresholds=request.thresholds)
+        write_miou(wanted, subject, found, error=error)
+    if not found.evaluation.equal:
+        run = found
+        text = _printed(lambda console: print_evaluation(run.subject, run.evaluation, console))
+        failed = ", ".join(check.name for check in run.evaluation.checks if not check.passed)
+        raise ParityError(f"What fails: {failed}." + text + _written(wanted))
+    return found
+
+
+def _of_arrays(reference: Arrays, candidate: Arrays, gates: Thresholds) -> Run:
+    ours, theirs = (
+        {name: np.asarray(array) for name, array in side.items()} for side in (reference, candidate)
+    )
+    lane = compare_arrays(ours, theirs, thresholds=gates)
+    evidence = gather(
+        Result(Manifest("reference", "any"), ours), Result(Manifest("candidate", "any"), theirs), lane
+    )
+    return Run((lane,), (), "", (evidence,), gates)
+
+
+def _of_results(
+    reference: Path, candidate: Path, levels: tuple[str, ...] | None, noise: Path | None, gates: Thresholds
+) -> Run:
+    ours, theirs = load_result(reference), load_result(candidate)
+    floors = None if noise is None else measure_noise(ours, load_result(noise), source=noise.name)
+    required = LANE_LEVELS[ours.manifest.dtype] if levels is None else levels
+    lane = compare_lane(ours, theirs, levels=required, floors=floors, thresholds=gates)
+    manifests = (ours.manifest, theirs.manifest)
+    return Run((lane,), manifests, floors.source if floors else "", (gather(ours, theirs, lane),), gates)
+
+
+def _of_checkpoint(
+    model: str, image: str | Path | None, size: int | None, saved_model: Path | None, settings: Settings
+) -> tuple[Run, Scene]:
+    require_model(model)
+    with tempfile.TemporaryDirectory(prefix="parity-") as folder:
+        work = Path(folder)
+        picture = Path(image) if image is not None else write_test_image(work / "test-picture.png")
+        run = run_parity(model, picture, work, settings, size=size, saved_model=saved_model, say=_silent)
+        return run, Scene(model, picture.name, picture_of(picture.read_bytes()), class_names_of(model))
+
+
+def _printed(show: Any) -> str:
+    text = io.StringIO()
+    show(Console(file=text, width=PIPED_WIDTH))
+    return "\n" + text.getvalue()
+
+
+def _written(outputs: Outputs) -> str:
+    return "".join(f"report: {path}\n" for path in outputs.paths)
+
+
+def _silent(text: str) -> None:
+    """A test's output is its message."""

@@ -1,0 +1,72 @@
+"""What several commands take, and what they make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parity.compare import LEVELS
+from parity.outputs import Outputs
+from parity.pipeline import Run, require_dtypes
+from parity.terminal import DIFFERENT, EQUAL, HARNESS, console
+
+Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
+Image = Annotated[
+    Path | None,
+    typer.Option(help="Image file; a seeded test picture by default.", exists=True, dir_okay=False),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(min=32, help="Side of the preprocessed image; the checkpoint's own by default."),
+]
+Dtype = Annotated[str, typer.Option(help="float32, float64 or both.")]
+Levels = Annotated[
+    str | None, typer.Option(help=f"Comma-separated levels; all by default: {', '.join(LEVELS)}.")
+]
+Work = Annotated[Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
+]
+AllTaps = Annotated[bool, typer.Option("--all-taps", help="Show every tap, not only the nearest.")]
+
+
+def say_where(outputs: Outputs) -> None:
+    """Name the reports that were written."""
+    for path in outputs.paths:
+        console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def exit_code(run: Run | None) -> int:
+    """The exit code of a run; None: it broke down."""
+    if run is None:
+        return HARNESS
+    return EQUAL if run.equal else DIFFERENT
+
+
+def lanes_of(dtype: str) -> tuple[str, ...]:
+    """The lanes of `--dtype`.
+
+    Raises:
+        typer.BadParameter: there are no such lanes.
+    """
+    try:
+        return require_dtypes(dtype)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def levels_of(text: str | None) -> tuple[str, ...] | None:
+    """The levels of `--levels`; None for all.
+
+    Raises:
+        typer.BadParameter: there is no such level, or none is named.
+    """
+    if text is None:
+        return None
+    levels = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = [level for level in levels if level not in LEVELS]
+    if unknown or not levels:
+        raise typer.BadParameter(f"unknown levels {unknown}; known are {', '.join(LEVELS)}")
+    return levels

@@ -1,0 +1,141 @@
+"""`parity run` and `parity compare`: two sides, compared tensor by tensor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from parity.compare import LANE_LEVELS, compare_lane, measure_noise
+from parity.evidence import gather
+from parity.label_runners import picture_of
+from parity.options import (
+    AllTaps,
+    Dtype,
+    Image,
+    InProcess,
+    Levels,
+    Model,
+    Size,
+    Work,
+    exit_code,
+    lanes_of,
+    levels_of,
+    say_where,
+)
+from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
+from parity.pipeline import Run, Settings, run_parity
+from parity.report import print_run
+from parity.results import ResultError, load_result
+from parity.run_output import write_run
+from parity.run_page import Scene, class_names_of
+from parity.runners import HarnessError
+from parity.terminal import Progress, console, workplace
+from parity.tolerances import ToleranceError, load_noise_floors
+
+
+def run_command(
+    model: Model,
+    image: Image = None,
+    size: Size = None,
+    dtype: Dtype = "both",
+    levels: Levels = None,
+    saved_model: Annotated[
+        Path | None,
+        typer.Option(help="Version directory of an export to compare too.", file_okay=False),
+    ] = None,
+    tolerances: Annotated[
+        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
+    ] = None,
+    config: Config = None,
+    report: Json = None,
+    junit: Junit = None,
+    html: Html = None,
+    work: Work = None,
+    all_taps: AllTaps = False,
+    in_process: InProcess = False,
+) -> int:
+    """Run reference and Keras model on the same pixels and compare everything."""
+    if saved_model is not None and size is not None:
+        raise typer.BadParameter("--size cannot be combined with --saved-model: an export has its own")
+    lanes, chosen = lanes_of(dtype), levels_of(levels)
+    thresholds, outputs = prepared(config, Outputs(report, junit, html))
+    scene = Scene(model, "seeded test picture" if image is None else image.name, None, class_names_of(model))
+    run: Run | None = None
+    error: str | None = "interrupted"
+    try:
+        with workplace(model, image, work) as (folder, picture):
+            settings = Settings(
+                dtypes=lanes,
+                levels=chosen,
+                floors=load_noise_floors(tolerances) if tolerances is not None else None,
+                isolate=not in_process,
+                keep=work is not None,
+                pictures=html is not None,
+                thresholds=thresholds,
+            )
+            if html is not None:
+                scene = replace(scene, photograph=picture_of(picture.read_bytes()))
+            say = Progress()
+            run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
+        error = None
+    except (HarnessError, ToleranceError, ResultError) as problem:
+        error = str(problem)
+        raise
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"
+        raise
+    finally:
+        # Written on failure too: a CI job that only keeps artefacts must not be left without one.
+        code = exit_code(run)
+        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
+    print_run(run, console(), all_taps=all_taps)
+    say_where(outputs)
+    return code
+
+
+def compare_command(
+    reference: Annotated[Path, typer.Argument(help="Folder of the reference's result.")],
+    candidate: Annotated[Path, typer.Argument(help="Folder of the candidate's result.")],
+    levels: Levels = None,
+    noise_from: Annotated[
+        Path | None, typer.Option(help="The float64 reference's result: noise floors of the taps.")
+    ] = None,
+    tolerances: Annotated[
+        Path | None, typer.Option(help="Noise floors frozen by `parity calibrate`.")
+    ] = None,
+    config: Config = None,
+    report: Json = None,
+    junit: Junit = None,
+    html: Html = None,
+    all_taps: AllTaps = False,
+) -> int:
+    """Compare two results that `parity record` or `parity run --work` saved."""
+    thresholds, outputs = prepared(config, Outputs(report, junit, html))
+    chosen = levels_of(levels)
+    run: Run | None = None
+    error: str | None = "interrupted"
+    scene = Scene(reference.name)
+    try:
+        left, right = load_result(reference), load_result(candidate)
+        scene = Scene(left.manifest.checkpoint)
+        floors = load_noise_floors(tolerances) if tolerances is not None else None
+        if noise_from is not None:
+            floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
+        chosen = chosen or LANE_LEVELS[left.manifest.dtype]
+        lane = compare_lane(left, right, levels=chosen, floors=floors, thresholds=thresholds)
+        evidence = (gather(left, right, lane),) if html is not None else ()
+        manifests = (left.manifest, right.manifest)
+        run = Run((lane,), manifests, floors.source if floors else "", evidence, thresholds)
+        error = None
+    except Exception as problem:
+        error = str(problem)
+        raise
+    finally:
+        code = exit_code(run)
+        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
+    print_run(run, console(), all_taps=all_taps)
+    say_where(outputs)
+    return code
