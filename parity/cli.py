@@ -21,6 +21,7 @@ from parity.circumstances import library_versions, machine
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
 from parity.datasets import DatasetError
 from parity.evidence import gather
+from parity.false_alarms import run_networks
 from parity.fault_list import FAULTS
 from parity.faults import MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
@@ -294,6 +295,28 @@ def faults_command() -> int:
     caught -= {outcome.fault.name for outcome in outcomes if outcome.misleads}
     console().print(f"{len(caught)} of {len(FAULTS)} caught by name, by at least {MARGIN:g} × the gate")
     return EQUAL if len(caught) == len(FAULTS) else DIFFERENT
+
+
+@commands.command("false-alarms")
+def false_alarms_command(
+    count: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; the others count up.")] = 0,
+) -> int:
+    """Compare seeded networks of random shapes that are right on both sides; nothing may be flagged."""
+    progress, flagged, worst = Progress(), [], 0.0
+    for case, lanes in run_networks(range(seed, seed + count)):
+        failing = [f"{row.name} ({lane.dtype})" for lane in lanes for row in lane.failures]
+        worst = max([worst, *(row.ratio for lane in lanes for row in lane.rows if row.passed)])
+        progress(f"{case.seed}: {', '.join(failing) or 'equal'}")
+        flagged += [case] * bool(failing)
+    console().print(
+        f"{len(flagged)} of {count} networks flagged, float32 and float64; of what passed, the largest error "
+        f"was {worst:.2f} × its gate",
+        highlight=False,
+    )
+    for case in flagged:
+        console().print(f"[red]✗[/] {case}", highlight=False)
+    return EQUAL if not flagged else DIFFERENT
 
 
 @commands.command("files")

@@ -51,7 +51,7 @@ def localize(lanes: Sequence[Lane]) -> str:
         return f"{start}: {row.note}."
     return (
         f"{start}, off by {row.errors.max_abs:.3g} at {list(row.errors.worst_index)}, "
-        f"{row.ratio:.3g} × its gate; the {before} taps before it pass."
+        f"{row.ratio:.3g} × its gate; of the taps before it all {before} pass."
     )
 
 
