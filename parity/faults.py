@@ -1,29 +1,22 @@
 """Planted faults: the proof that the harness would notice.
 
-Each fault is planted into the Keras model of a tiny seeded checkpoint, as a real mistake would be
-made: a weight transform, a constant, an order. It counts as caught if the first failing tap is the
-one that the mistake belongs to, with an error of at least ten times the gate.
+Each fault is planted as a real mistake would be made, into the Keras model of a tiny seeded checkpoint, into
+the preprocessing, or into what a runner hands over. It is caught by a lane if the first row that fails
+there is the one that the mistake belongs to, with an error of at least ten times the gate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parity.compare import Lane, compare_lane, measure_noise
-from parity.localize import first_failing_tap
-from parity.planting import (
-    Plant,
-    change_weights,
-    layer_norm_epsilon,
-    reversed_concatenation,
-    swap_weights,
-    tanh_gelu,
-)
+from parity import wrong_pixels
+from parity.compare import LANE_LEVELS, Lane, compare_lane, measure_noise
+from parity.planting import Plant, nothing
 from parity.results import TAP_PREFIX, Manifest, Result
 from parity.taps import expected_taps
 from parity.tolerances import NoiseFloors
@@ -47,13 +40,22 @@ class Fault:
 
     Attributes:
         name: what was done wrong.
-        tap: the first tap that must fail.
+        place: the first row that must fail: a tap, or a level.
         plant: makes the mistake in a Keras model and undoes it at the end of the ``with`` block.
+        prepare: from uint8 pixels and the checkpoint's processing to pixel values.
+        spoil: changes the candidate's arrays.
     """
 
     name: str
-    tap: str
-    plant: Plant
+    place: str
+    plant: Plant = nothing
+    prepare: Callable[[np.ndarray, Any], np.ndarray] = wrong_pixels.right
+    spoil: Callable[[dict[str, np.ndarray]], None] = lambda arrays: None
+
+    @property
+    def in_network(self) -> bool:
+        """Whether a layer computes something else."""
+        return self.plant is not nothing
 
 
 @dataclass(frozen=True)
@@ -63,87 +65,109 @@ class Outcome:
     Attributes:
         fault: what was planted.
         dtype: the lane.
-        tap: the first failing tap; empty if none failed.
+        place: the first failing row; empty if none failed.
         error: largest absolute error there.
         gate: largest error that would have passed there.
+        ratio: error ÷ gate; infinite where there is no number, as for a missing tap.
         logits_error_over_scale: what the fault did to the logits.
         logits_pass: whether the logits alone would have let it through.
     """
 
     fault: Fault
     dtype: str
-    tap: str
+    place: str
     error: float
     gate: float
+    ratio: float
     logits_error_over_scale: float
     logits_pass: bool
 
     @property
-    def ratio(self) -> float:
-        """Error ÷ gate at the first failing tap."""
-        if not self.tap:
-            return 0.0
-        return self.error / self.gate if self.gate > 0.0 else float("inf")
+    def caught(self) -> bool:
+        """Whether this lane names the right place, and by a margin."""
+        return self.place == self.fault.place and self.ratio >= MARGIN
 
     @property
-    def caught(self) -> bool:
-        """Whether this lane names the right tap, and by a margin."""
-        return self.tap == self.fault.tap and self.ratio >= MARGIN
+    def misleads(self) -> bool:
+        """Whether this lane names a wrong place."""
+        return self.place not in ("", self.fault.place)
 
 
 class Bench:
     """Reference results and Keras models of one small checkpoint, for planting faults.
 
     Attributes:
-        references: dtype → the reference's taps and logits.
+        references: dtype → the reference's result for two pictures.
         models: dtype → Keras model.
         floors: the float32 taps' noise floors.
     """
 
     def __init__(self, folder: Path, *, size: int = TINY_SIZE, seed: int = 0) -> None:
         from tf_segformer import TFSegformerForSemanticSegmentation
-        from torch_ref import Reference
+        from tf_segformer.preprocessing import ImageProcessing
 
-        self.references: dict[str, Result] = {}
-        self.models: dict[str, Any] = {}
-        for dtype in ("float32", "float64"):
-            reference = Reference.from_pretrained(folder, dtype=dtype)
-            shape = (1, reference.config.num_channels, size, size)
-            pixels = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-            outputs = reference.forward(pixels, with_taps=True, with_attentions=False)
-            arrays = {TAP_PREFIX + name: value for name, value in outputs.taps.items()}
-            arrays["logits"] = np.moveaxis(outputs.logits, 1, -1)
-            manifest = Manifest("torch_ref", dtype, expected_taps=tuple(expected_taps(reference.config)))
-            self.references[dtype] = Result(manifest, arrays)
-            self.models[dtype] = TFSegformerForSemanticSegmentation.from_pretrained(
+        self.pictures = _pictures(seed)
+        self.processing = replace(ImageProcessing.from_pretrained(folder), height=size, width=size)
+        self.references = {
+            dtype: _reference(folder, dtype, self.pictures, size) for dtype in ("float32", "float64")
+        }
+        self.models = {
+            dtype: TFSegformerForSemanticSegmentation.from_pretrained(
                 str(folder), dtype=dtype, data_format="channels_last"
             )
-        self._pixels = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
+            for dtype in self.references
+        }
         self.floors: NoiseFloors = measure_noise(self.references["float32"], self.references["float64"])
 
-    def lane(self, dtype: str) -> Lane:
-        """Run the Keras model as it is now, eagerly, and compare taps and logits."""
+    def lane(self, dtype: str, fault: Fault | None = None) -> Lane:
+        """Run the Keras model as it is now, eagerly, and compare all levels of the lane."""
+        import tensorflow as tf
+
+        from tf_segformer.postprocessing import label_map
         from tf_segformer.taps import record_taps
 
+        reference = self.references[dtype]
         model = self.models[dtype]
         with record_taps(model) as taps:
-            logits = model(self._pixels.astype(dtype)).logits.numpy()
+            logits = model(reference.arrays["pixels"].astype(dtype)).logits.numpy()
+        arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()} | {"logits": logits}
+        arrays["labels/logit_size"] = logits.argmax(-1).astype(np.int32)
+        if dtype == "float32":
+            prepare = fault.prepare if fault is not None else wrong_pixels.right
+            arrays["pixels"] = np.stack([prepare(each, self.processing) for each in self.pictures])
+            size = self.pictures.shape[1:3]
+            arrays["labels/original_size"] = np.stack(
+                [label_map(tf.constant(each), *size).numpy().astype(np.int32) for each in logits]
+            )
+        if fault is not None:
+            fault.spoil(arrays)
+        candidate = Result(Manifest("tf_segformer", dtype), arrays)
+        return compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=self.floors)
+
+    def replay(self, dtype: str) -> Lane:
+        """Run each layer of the Keras model as it is now on the reference's own input, and compare."""
+        from tf_segformer.taps import record_taps
+
+        reference = self.references[dtype]
+        model = self.models[dtype]
+        with record_taps(model, given=reference.taps) as taps:
+            model(reference.arrays["pixels"].astype(dtype))
         arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()}
-        candidate = Result(Manifest("tf_segformer", dtype), arrays | {"logits": logits})
-        return compare_lane(self.references[dtype], candidate, levels=("taps", "logits"), floors=self.floors)
+        candidate = Result(Manifest("tf_segformer/replay", dtype), arrays)
+        return compare_lane(reference, candidate, levels=("taps",), floors=self.floors)
 
     def outcome(self, fault: Fault, dtype: str) -> Outcome:
         """Plant one fault, look at it through one lane, and take it out again."""
         with fault.plant(self.models[dtype]):
-            lane = self.lane(dtype)
-        row = first_failing_tap(lane)
+            lane = self.lane(dtype, fault)
         (logits,) = lane.of_level("logits")
         moved = logits.errors.error_over_scale if logits.errors is not None else float("inf")
-        if row is None:
-            return Outcome(fault, dtype, "", 0.0, 0.0, moved, logits.passed)
+        if not lane.failures:
+            return Outcome(fault, dtype, "", 0.0, 0.0, 0.0, moved, logits.passed)
+        row = lane.failures[0]
         error = row.errors.max_abs if row.errors is not None else float("inf")
         gate = row.gate.limit if row.gate is not None else 0.0
-        return Outcome(fault, dtype, row.name, error, gate, moved, logits.passed)
+        return Outcome(fault, dtype, row.name, error, gate, row.ratio, moved, logits.passed)
 
 
 def write_tiny_checkpoint(folder: Path) -> Path:
@@ -153,52 +177,7 @@ def write_tiny_checkpoint(folder: Path) -> Path:
     return write_seeded_checkpoint(folder, "b0", num_labels=TINY_LABELS, **TINY)
 
 
-_BLOCK = "segformer.encoder.block.0.0"
-_ATTENTION = f"{_BLOCK}.attention.self"
-
-FAULTS: tuple[Fault, ...] = (
-    Fault(
-        "square dense kernel transposed",
-        f"{_ATTENTION}.query",
-        change_weights("block.0.0/attention/self/query/kernel", np.transpose),
-    ),
-    Fault(
-        "convolution kernel with height and width swapped",
-        "segformer.encoder.patch_embeddings.0.proj",
-        change_weights("patch_embeddings.0/proj/kernel", lambda w: w.transpose(1, 0, 2, 3)),
-    ),
-    Fault(
-        "square convolution kernel with in and out swapped",
-        f"{_ATTENTION}.sr",
-        change_weights("block.0.0/attention/self/sr/kernel", lambda w: w.transpose(0, 1, 3, 2)),
-    ),
-    Fault(
-        "query and key swapped",
-        f"{_ATTENTION}.query",
-        swap_weights("block.0.0/attention/self/query", "block.0.0/attention/self/key"),
-    ),
-    Fault("decode head's concatenation reversed", "decode_head.concatenated", reversed_concatenation),
-    Fault(
-        "LayerNorm epsilon 1e-6",
-        "segformer.encoder.patch_embeddings.0.layer_norm",
-        layer_norm_epsilon,
-    ),
-    Fault("tanh GELU", f"{_BLOCK}.mlp.activation", tanh_gelu),
-    Fault(
-        "stale batch-norm mean",
-        "decode_head.batch_norm",
-        # As the moving average stood one step of momentum 0.9 earlier, from its start at 0.
-        change_weights("decode_head/batch_norm/moving_mean", lambda mean: 0.9 * mean),
-    ),
-    Fault(
-        "stale batch-norm variance",
-        "decode_head.batch_norm",
-        change_weights("decode_head/batch_norm/moving_variance", lambda v: 0.9 * v + 0.1),
-    ),
-)
-
-
-def run_faults(folder: Path, faults: tuple[Fault, ...] = FAULTS) -> Iterator[Outcome]:
+def run_faults(folder: Path, faults: Sequence[Fault]) -> Iterator[Outcome]:
     """Plant every fault and look at each through both lanes.
 
     Args:
@@ -209,3 +188,37 @@ def run_faults(folder: Path, faults: tuple[Fault, ...] = FAULTS) -> Iterator[Out
     for fault in faults:
         for dtype in ("float64", "float32"):
             yield bench.outcome(fault, dtype)
+
+
+def _pictures(seed: int) -> np.ndarray:
+    """Two pictures with edges, gradients and noise, uint8 (2, 88, 72, 3)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:88, 0:72]
+    pictures = []
+    for _ in range(2):
+        waves = [128 + 100 * np.sin(x / random.uniform(3, 20) + y / random.uniform(3, 20)) for _ in range(3)]
+        picture = np.stack(waves, axis=-1) + random.normal(0, 12, (88, 72, 3))
+        top, left = random.integers(10, 40, 2)
+        picture[top : top + 30, left : left + 20] = random.integers(0, 256, 3)
+        pictures.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return np.stack(pictures)
+
+
+def _reference(folder: Path, dtype: str, pictures: np.ndarray, size: int) -> Result:
+    """The reference's result for some pictures, all levels."""
+    from PIL import Image
+
+    from torch_ref import Reference
+
+    reference = Reference.from_pretrained(folder, dtype=dtype)
+    pixels = np.concatenate([reference.preprocess(Image.fromarray(each), (size, size)) for each in pictures])
+    outputs = reference.forward(pixels, with_taps=True, with_attentions=False)
+    logits = np.moveaxis(outputs.logits, 1, -1)
+    arrays = {TAP_PREFIX + name: value for name, value in outputs.taps.items()} | {"logits": logits}
+    arrays["pixels"] = np.ascontiguousarray(np.moveaxis(pixels, 1, -1))
+    arrays["labels/logit_size"] = logits.argmax(-1).astype(np.int32)
+    if dtype == "float32":
+        maps = [reference.label_map(each, pictures.shape[1:3]) for each in outputs.logits]
+        arrays["labels/original_size"] = np.stack(maps).astype(np.int32)
+    manifest = Manifest("torch_ref", dtype, expected_taps=tuple(expected_taps(reference.config)))
+    return Result(manifest, arrays)

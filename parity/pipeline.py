@@ -32,6 +32,7 @@ class Run:
         noise_source: where the float32 taps' noise floors came from; empty without such taps.
         evidence: what a report with pictures shows, one a lane, if it was asked for.
         thresholds: the gates.
+        floors: the float32 taps' noise floors; None without such taps.
     """
 
     lanes: tuple[Lane, ...]
@@ -39,6 +40,7 @@ class Run:
     noise_source: str = ""
     evidence: tuple[Evidence, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
+    floors: NoiseFloors | None = None
 
     @property
     def equal(self) -> bool:
@@ -170,7 +172,7 @@ def run_parity(
             manifests.append(manifest)
         if not settings.keep:
             shutil.rmtree(references[dtype])
-    return Run(tuple(lanes), tuple(manifests), noise_source, tuple(evidence), settings.thresholds)
+    return Run(tuple(lanes), tuple(manifests), noise_source, tuple(evidence), settings.thresholds, floors)
 
 
 def calibrate(

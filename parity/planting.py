@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 Plant = Callable[[Any], contextlib.AbstractContextManager[None]]
+
+
+def nothing(model: Any) -> contextlib.AbstractContextManager[None]:
+    """Leave the model as it is."""
+    return contextlib.nullcontext()
 
 
 def weights(model: Any, path: str) -> Any:
@@ -36,15 +41,12 @@ def change_weights(path: str, change: Callable[[np.ndarray], np.ndarray]) -> Pla
     return plant
 
 
-def swap_weights(first: str, second: str) -> Plant:
+def swap_weights(first: str, second: str, parts: Sequence[str] = ("kernel", "bias")) -> Plant:
     """Two layers got each other's weights."""
 
     @contextlib.contextmanager
     def plant(model: Any) -> Iterator[None]:
-        pairs = [
-            (weights(model, f"{first}/{part}"), weights(model, f"{second}/{part}"))
-            for part in ("kernel", "bias")
-        ]
+        pairs = [(weights(model, f"{first}/{part}"), weights(model, f"{second}/{part}")) for part in parts]
         for left, right in pairs:
             _exchange(left, right)
         try:
@@ -56,24 +58,45 @@ def swap_weights(first: str, second: str) -> Plant:
     return plant
 
 
-@contextlib.contextmanager
-def layer_norm_epsilon(model: Any) -> Iterator[None]:
-    """Every LayerNorm uses the config's `layer_norm_eps`, 1e-6, which the reference never reads."""
-    import keras
+def change_attribute(find: Callable[[Any], list[Any]], name: str, wrong: Any) -> Plant:
+    """A fault in how layers are set up: an attribute of all that `find` finds in the model."""
 
-    norms = [
-        layer
-        for layer in model._flatten_layers()  # Keras has no public way to reach nested layers
-        if isinstance(layer, keras.layers.LayerNormalization)
-    ]
-    before = [norm.epsilon for norm in norms]
-    for norm in norms:
-        norm.epsilon = 1e-6
-    try:
-        yield
-    finally:
-        for norm, epsilon in zip(norms, before, strict=True):
-            norm.epsilon = epsilon
+    @contextlib.contextmanager
+    def plant(model: Any) -> Iterator[None]:
+        found = find(model)
+        before = [getattr(each, name) for each in found]
+        for each in found:
+            setattr(each, name, wrong(each) if callable(wrong) else wrong)
+        try:
+            yield
+        finally:
+            for each, value in zip(found, before, strict=True):
+                setattr(each, name, value)
+
+    return plant
+
+
+def change_function(find: Callable[[Any], Any], name: str, wrong: Callable[[Callable], Callable]) -> Plant:
+    """A fault in a formula: the module of what `find` finds calls `wrong(f)` where it says `f`.
+
+    Args:
+        find: a layer of the model; its module's namespace is changed.
+        name: the function as the module calls it, e.g. `tf.concat` or `resize_bilinear`.
+        wrong: from the right function to the wrong one.
+    """
+
+    @contextlib.contextmanager
+    def plant(model: Any) -> Iterator[None]:
+        module = inspect.getmodule(type(find(model)))
+        outer, *inner = name.split(".")
+        right = getattr(module, outer)
+        setattr(module, outer, _changed(right, inner, wrong))
+        try:
+            yield
+        finally:
+            setattr(module, outer, right)
+
+    return plant
 
 
 @contextlib.contextmanager
@@ -89,26 +112,21 @@ def tanh_gelu(model: Any) -> Iterator[None]:
         numerics.ACTIVATIONS["gelu"] = exact
 
 
-@contextlib.contextmanager
-def reversed_concatenation(model: Any) -> Iterator[None]:
-    """The decode head concatenates stage 1 first."""
-    module: Any = inspect.getmodule(type(model.decode_head))
+class _Changed:
+    """A namespace in which one name means something else."""
 
-    class Reversing:
-        """TensorFlow, but for the order of a concatenation."""
+    def __init__(self, right: Any, name: str, value: Any) -> None:
+        self._right, self._name, self._value = right, name, value
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(tensorflow, name)
+    def __getattr__(self, name: str) -> Any:
+        return self._value if name == self._name else getattr(self._right, name)
 
-        def concat(self, values: list[Any], axis: int) -> Any:
-            return tensorflow.concat(values[::-1], axis=axis)
 
-    tensorflow = module.tf
-    module.tf = Reversing()
-    try:
-        yield
-    finally:
-        module.tf = tensorflow
+def _changed(right: Any, inner: list[str], wrong: Callable[[Callable], Callable]) -> Any:
+    if not inner:
+        return wrong(right)
+    name, *rest = inner
+    return _Changed(right, name, _changed(getattr(right, name), rest, wrong))
 
 
 def _exchange(left: Any, right: Any) -> None:

@@ -127,18 +127,18 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
 def faults_table(outcomes: Iterable[Outcome]) -> Table:
     """One line per planted fault and lane: where it was seen first, and how clearly."""
     table = Table("planted fault", "lane", title="Planted faults", title_justify="left")
-    table.add_column("first failing tap", overflow="fold")
+    table.add_column("first failing row", overflow="fold")
     for heading in ("error", "gate", "error/gate", "logits error/scale"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for outcome in outcomes:
         seen = (f"{outcome.error:.2e}", f"{outcome.gate:.1e}", f"{outcome.ratio:.3g}")
-        mark = "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.tap else "-"
+        mark = "[green]caught[/]" if outcome.caught else "[yellow]seen[/]" if outcome.place else "-"
         table.add_row(
             escape(outcome.fault.name),
             outcome.dtype,
-            outcome.tap or "-",
-            *(seen if outcome.tap else ("-", "-", "-")),
+            outcome.place or "-",
+            *(seen if outcome.place else ("-", "-", "-")),
             f"{outcome.logits_error_over_scale:.1e}",
             mark,
         )

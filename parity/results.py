@@ -82,6 +82,28 @@ class Result:
         """One tap, (B, H, W, C)."""
         return self.arrays[TAP_PREFIX + name]
 
+    @property
+    def taps(self) -> Mapping[str, np.ndarray]:
+        """The taps by their names; an array of a saved result is read when it is asked for."""
+        return _Taps(self)
+
+
+class _Taps(Mapping[str, np.ndarray]):
+    def __init__(self, result: Result) -> None:
+        self._result = result
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._result.tap(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._result.tap_names)
+
+    def __len__(self) -> int:
+        return len(self._result.tap_names)
+
+    def __contains__(self, name: object) -> bool:
+        return f"{TAP_PREFIX}{name}" in self._result.arrays
+
 
 class SavedArrays(Mapping[str, np.ndarray]):
     """The arrays of a saved result, read from disk one at a time."""

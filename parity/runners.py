@@ -152,6 +152,40 @@ def run_keras(request: Request, output: Path, given: Result | None, say: Say) ->
     return save_result(output, manifest, arrays)
 
 
+def run_keras_replay(request: Request, output: Path, given: Result | None, say: Say) -> Result:
+    """Run each layer of the Keras model alone, on what the reference gave to it.
+
+    Eagerly, tap by tap: within a graph the reference's taps would be constants, and those of a B4 are
+    larger than a graph may be.
+
+    Args:
+        request: what to compute; only taps are.
+        output: folder for the result.
+        given: the reference's result with taps.
+        say: told about each step.
+    """
+    given = _need(given)
+    if not given.tap_names:
+        raise HarnessError("a replay needs the reference's taps: record them with --levels taps")
+    say(f"loading TensorFlow and the Keras model, {request.dtype}")
+    from tf_segformer import TFSegformerForSemanticSegmentation
+    from tf_segformer.taps import record_taps
+
+    model = TFSegformerForSemanticSegmentation.from_pretrained(
+        request.model, dtype=request.dtype, data_format="channels_last"
+    )
+    say(f"Keras layers one by one, {request.dtype}")
+    started = time.perf_counter()
+    with record_taps(model, given=given.taps) as taps:
+        model(given.arrays["pixels"].astype(request.dtype))
+    seconds = time.perf_counter() - started
+    arrays: dict[str, Any] = {TAP_PREFIX + name: taps.pop(name) for name in list(taps)}
+    size = given.manifest.image_size
+    manifest = _manifest("tf_segformer/replay", request, seconds, given.arrays["pixels"], size)
+    manifest = replace(manifest, expected_taps=tuple(expected_taps(model.config)))
+    return save_result(output, manifest, arrays)
+
+
 def run_saved_model(request: Request, output: Path, given: Result | None, say: Say) -> Result:
     """Run an export as TensorFlow Serving does: in a TF1 Session, without eager mode.
 
@@ -205,6 +239,7 @@ def run_saved_model(request: Request, output: Path, given: Result | None, say: S
 RUNNERS: dict[str, Callable[[Request, Path, Result | None, Say], Result]] = {
     "torch_ref": run_reference,
     "tf_segformer": run_keras,
+    "tf_segformer/replay": run_keras_replay,
     "saved_model": run_saved_model,
 }
 

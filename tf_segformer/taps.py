@@ -5,63 +5,66 @@ path of the published PyTorch checkpoints, e.g. `segformer.encoder.block.0.1.mlp
 differs leads straight to its weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-_recording: ContextVar[dict[str, tf.Tensor] | None] = ContextVar("recording", default=None)
+
+@dataclass(frozen=True)
+class _Recording:
+    prefix: str
+    given: Mapping[str, Any]
+    taps: dict[str, tf.Tensor]
+
+
+_recording: ContextVar[_Recording | None] = ContextVar("recording", default=None)
 
 
 def tap(layer: keras.layers.Layer, name: str, value: tf.Tensor) -> tf.Tensor:
-    """Record `value` as the intermediate `name` of `layer` (`""`: its output) and return it unchanged."""
-    taps = _recording.get()
-    if taps is not None:
-        path = f"{layer.path}/{name}" if name else layer.path
-        if path in taps:
-            raise ValueError(
-                f"The tap {path!r} was recorded twice: call the model once per `record_taps`, and give "
-                "each intermediate its own name."
-            )
-        taps[path] = value
+    """Record `value` as the intermediate `name` of `layer` (`""`: its output).
+
+    Returns:
+        `value`, or what `record_taps` was given in its place.
+    """
+    recording = _recording.get()
+    if recording is None:
+        return value
+    path = f"{layer.path}/{name}" if name else layer.path
+    full_name = path.removeprefix(recording.prefix).replace("/", ".")
+    if full_name in recording.taps:
+        raise ValueError(
+            f"The tap {full_name!r} was recorded twice: call the model once per `record_taps`, and give "
+            "each intermediate its own name."
+        )
+    recording.taps[full_name] = value
+    if full_name in recording.given:
+        return tf.cast(recording.given[full_name], value.dtype)
     return value
 
 
 @contextmanager
-def record_taps(model: keras.Model) -> Iterator[dict[str, tf.Tensor]]:
+def record_taps(model: keras.Model, given: Mapping[str, Any] | None = None) -> Iterator[dict[str, tf.Tensor]]:
     """Collect the taps of one call of `model`, in the order of the forward pass.
 
     Inside a `tf.function`, enter the context there and return the dict from the function.
 
     Args:
         model: The model that will be called; names are relative to it.
+        given: Values of taps, by name, that the layers behind them take as their input instead of what was
+            computed. With a reference's taps, each layer is thus tried alone, on the reference's own input.
 
     Yields:
-        A dict, name → tensor, filled in as the call proceeds. Feature maps are (B, H, W, C), attention
-        probabilities (B, h, Nq, Nkv), in the model's compute dtype.
+        A dict, name → tensor as it was computed, filled in as the call proceeds. Feature maps are
+        (B, H, W, C), attention probabilities (B, h, Nq, Nkv), in the model's compute dtype.
     """
-    by_name = _NamedTaps(prefix=f"{model.path}/")
-    token = _recording.set(by_name)
+    taps: dict[str, tf.Tensor] = {}
+    token = _recording.set(_Recording(f"{model.path}/", given or {}, taps))
     try:
-        yield by_name
+        yield taps
     finally:
         _recording.reset(token)
-
-
-class _NamedTaps(dict):
-    """A dict that stores layer paths under their published names."""
-
-    def __init__(self, prefix: str) -> None:
-        super().__init__()
-        self._prefix = prefix
-
-    def _name(self, path: str) -> str:
-        return path.removeprefix(self._prefix).replace("/", ".")
-
-    def __setitem__(self, path: str, value: tf.Tensor) -> None:
-        super().__setitem__(self._name(path), value)
-
-    def __contains__(self, path: object) -> bool:
-        return super().__contains__(self._name(str(path)))

@@ -36,7 +36,7 @@ def spoil(monkeypatch):
             change(made.arrays)
         return save_result(output, made.manifest, dict(made.arrays))
 
-    fakes = {"torch_ref": reference, "tf_segformer": candidate}
+    fakes = {"torch_ref": reference, "tf_segformer": candidate, "tf_segformer/replay": candidate}
     monkeypatch.setattr(runners, "RUNNERS", fakes)
     monkeypatch.setattr("parity.processes.RUNNERS", fakes)
     return changes
@@ -174,7 +174,9 @@ def test_localize(model, spoil, capsys):
     assert "Every tap passes." in capsys.readouterr().out
     spoil.append(lambda arrays: arrays[TAP_PREFIX + TAPS[8]].__iadd__(1))
     assert cli.app(["localize", model, "--in-process"]) == 1
-    assert f"First failing tap (float64): {TAPS[8]}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"First failing tap (float64): {TAPS[8]}" in said
+    assert f"Local fault: on the reference's own input {TAPS[8]} is still off" in said
 
 
 def test_calibrate_then_run(model, spoil, tmp_path):

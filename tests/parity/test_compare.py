@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from parity.compare import LANE_LEVELS, LEVELS, compare_lane, measure_noise
-from parity.localize import first_failing_tap, localize
+from parity.localize import explain_replay, first_failing_tap, localize
 from parity.results import TAP_PREFIX, ResultError
 from parity.tolerances import (
     FLOAT64_MULTIPLE,
@@ -256,7 +256,7 @@ def test_localize_names_the_first_failing_tap():
     assert first_failing_tap(lane).name == TAPS[9]
     sentence = localize([lane])
     assert TAPS[9] in sentence
-    assert "the 9 taps before it pass" in sentence
+    assert "of the taps before it all 9 pass" in sentence
 
 
 def test_localize_asks_float64_first():
@@ -287,3 +287,21 @@ def test_localize_says_what_it_cannot_know():
     missing = result()
     del missing.arrays[TAP_PREFIX + TAPS[4]]
     assert "missing tap" in localize([compare(result(), missing)])
+
+
+def test_a_layer_that_is_right_on_the_references_input_only_passed_a_difference_on():
+    lane = compare(result("float32"), spoil(result("float32"), 7))
+    replayed = compare(result("float32"), result("float32"))
+    said = explain_replay(lane, replayed)
+    assert said.startswith(f"Accumulated drift: on the reference's own input {TAPS[7]} is within its gate")
+    assert "Wrong by themselves" not in said
+
+
+def test_a_layer_that_is_wrong_by_itself_is_a_local_fault_and_others_are_named():
+    lane = compare(result("float32"), spoil(result("float32"), 7))
+    alone = result("float32")
+    for name in TAPS[7:9]:
+        alone.tap(name)[:] += 0.5
+    said = explain_replay(lane, compare(result("float32"), alone))
+    assert said.startswith(f"Local fault: on the reference's own input {TAPS[7]} is still off")
+    assert said.endswith(f"So are {TAPS[8]}.")

@@ -76,3 +76,19 @@ def test_nothing_is_recorded_outside(model):
         pass
     model(X)
     assert taps == {}
+
+
+def test_a_given_tap_is_the_input_of_what_follows(model):
+    with record_taps(model) as computed:
+        model(X)
+    name, behind = "segformer.encoder.block.0.0.mlp.dense1", "segformer.encoder.block.0.0.mlp.dwconv.dwconv"
+    with record_taps(model, given={name: np.zeros_like(computed[name])}) as taps:
+        output = model(X)
+    np.testing.assert_array_equal(taps[name], computed[name])  # as it was computed
+    bias = model.segformer.encoder.blocks[0][0].mlp.dwconv.dwconv.bias
+    np.testing.assert_allclose(taps[behind], np.broadcast_to(bias, taps[behind].shape), atol=1e-7)
+    with record_taps(model, given=dict(computed)) as again:
+        model(X)
+    for name, value in computed.items():
+        np.testing.assert_array_equal(again[name], value)
+    assert not np.array_equal(output.logits, np.transpose(computed["decode_head.classifier"], (0, 3, 1, 2)))
