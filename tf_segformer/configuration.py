@@ -1,6 +1,7 @@
 """The published variants, and the check that a config describes a network this port computes."""
 
 import json
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,38 @@ def read_config(path: Path, **overrides: Any) -> SegformerConfig:
         )
     _refuse_unknown_fields(fields, path)
     try:
-        config = SegformerConfig.from_dict({**fields, **overrides})
+        config = config_from(fields, overrides)
+    except ConfigError:
+        raise
     except Exception as error:  # the strict dataclass raises its own family of errors
-        raise ConfigError(f"{path} is not a valid SegFormer config: {error}") from error
+        source = f"{path} with {overrides}" if overrides else str(path)
+        raise ConfigError(f"{source} is not a valid SegFormer config: {error}") from error
     check_config(config, source=str(path))
     return config
+
+
+def config_from(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> SegformerConfig:
+    """The config of `fields` with `overrides`, and label names that go with the number of labels.
+
+    A new `num_labels` drops the names of another number, and a new `id2label` makes its own `label2id`.
+
+    Raises:
+        ConfigError: `num_labels` and `id2label` are both overridden and disagree.
+    """
+    fields = dict(fields)
+    number, names = overrides.get("num_labels"), overrides.get("id2label")
+    if number is not None and names is not None and number != len(names):
+        raise ConfigError(
+            f"num_labels={number} and an id2label of {len(names)} names disagree; one of the two is enough."
+        )
+    if number is not None and names is None and number != len(fields.get("id2label") or ()):
+        fields.pop("id2label", None)
+        fields.pop("label2id", None)
+    if names is not None:
+        fields["label2id"] = {name: int(index) for index, name in names.items()}
+        overrides = {name: value for name, value in overrides.items() if name != "num_labels"}
+        fields.pop("num_labels", None)
+    return SegformerConfig.from_dict({**fields, **overrides})
 
 
 def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
@@ -117,6 +145,11 @@ def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
             f"{listed}. If they are notes of yours, delete them from the file, or pass "
             "`config=SegformerConfig.from_pretrained(...)` to load without this check."
         )
+
+
+def config_fields() -> set[str]:
+    """The names of a config's fields that a keyword may override."""
+    return {*SegformerConfig().to_dict(), "num_labels"} - {"model_type", "transformers_version"}
 
 
 def number_of_labels(config: SegformerConfig) -> int:

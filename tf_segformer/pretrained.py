@@ -74,8 +74,12 @@ class TFSegformerPreTrainedModel(keras.Model):
         cls,
         pretrained_model_name_or_path: str | os.PathLike,
         *,
-        config: SegformerConfig | None = None,
+        config: SegformerConfig | Mapping[str, Any] | str | os.PathLike | None = None,
         from_pt: bool | None = None,
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
         dtype: Any = None,
         data_format: str = "channels_first",
         name: str | None = None,
@@ -83,32 +87,51 @@ class TFSegformerPreTrainedModel(keras.Model):
     ) -> Self:
         """Load a checkpoint from a folder or from the Hugging Face Hub.
 
-        Reads `model.safetensors`, `pytorch_model.bin` and the sharded forms of both, in the published and in
-        transformers 5's own spelling of the keys. Either every weight is loaded or an error is raised. An
-        encoder alone (`nvidia/mit-b*`) loads into a model with a head; the head is then new, with a warning.
+        Looked for in this order, each whole before sharded: `model.safetensors` (PyTorch's or TensorFlow's),
+        `tf_model.h5`, `model.keras`, `pytorch_model.bin`. Either every weight is loaded or an error is
+        raised. An encoder alone (`nvidia/mit-b*`) loads into a model with a head; the head is then new, with one
+        warning that names it. See `docs/loading-and-saving.md`.
 
         Args:
-            pretrained_model_name_or_path: A folder that holds `config.json` and weights, or a Hub id.
-            config: Used instead of the checkpoint's `config.json`, without its check for unknown fields.
-            from_pt: True reads PyTorch weights only; None (default) finds the format by itself.
+            pretrained_model_name_or_path: A folder that holds `config.json` and weights, one file of weights
+                with `config.json` beside it, or a Hub id.
+            config: Used instead of the checkpoint's `config.json`: a config, a dict of one, the path of a
+                file, a folder or a Hub id. A config object is not checked for unknown fields.
+            from_pt: True reads PyTorch weights only, False no pickles; None (default) whatever is there.
+            use_safetensors: True reads safetensors only, False anything else.
+            variant: Of the weights' file names, e.g. `"fp16"` for `model.fp16.safetensors`.
+            ignore_mismatched_sizes: Leave weights new, with a warning, that have another shape in the
+                checkpoint, e.g. the classifier after `num_labels=`.
+            output_loading_info: Return the model and a dict of lists: `missing_keys` (new), `unexpected_keys`
+                (another task's head, left out) and `mismatched_keys` (key, found shape, expected shape).
             dtype: Keras dtype or policy, e.g. `"float64"`. Default: Keras' global policy.
             data_format: See the class.
             name: The Keras model's name.
-            **kwargs: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` for
-                the Hub; anything else overrides a config field, e.g. `num_labels=19`.
+            **kwargs: For the Hub `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`,
+                `force_download`, `proxies`; anything else overrides a config field, e.g. `num_labels=19`.
+
+        Returns:
+            The model; with `output_loading_info` the tuple of the model and that dict.
 
         Raises:
-            CheckpointError: files are missing, unreadable, or do not fit the model; the message lists
-                missing (-), unexpected (+) and misshapen weights and says what to do.
+            CheckpointNotFoundError: the repository, revision or a file is not there or cannot be fetched; a
+                CheckpointError and an OSError.
+            CheckpointError: files are unreadable or do not fit the model; the message lists missing (-),
+                unexpected (+) and misshapen (≠) weights and says what to do.
             ConfigError: the config cannot be used.
+            TypeError: a keyword is neither an argument nor a config field.
         """
-        from tf_segformer.checkpoints import load_pretrained
+        from tf_segformer.loading import load_pretrained
 
         return load_pretrained(
             cls,
             pretrained_model_name_or_path,
             config=config,
             from_pt=from_pt,
+            use_safetensors=use_safetensors,
+            variant=variant,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            output_loading_info=output_loading_info,
             model_arguments={"dtype": dtype, "data_format": data_format, "name": name},
             **kwargs,
         )
