@@ -49,16 +49,32 @@ def open_checkpoint(
         path = source.find(name)
         if path is None:
             continue
-        index = path if is_index(path.name) else None
-        paths = [_shard(source, shard, path) for shard in _shard_names(path)] if index else [path]
-        files = [open_weight_file(path) for path in paths]
-        if from_pt and any(isinstance(file, KerasLayout) for file in files):
+        checkpoint = _open(source, path)
+        if from_pt and checkpoint.keras_layout:
             continue  # safetensors in TensorFlow's layout
-        checkpoint = OpenCheckpoint(str(path), files)
-        if index:
-            _check_index(index, checkpoint)
         return checkpoint
     raise source.absence(_wanted(from_pt, use_safetensors, variant), _instead(source, names, variant))
+
+
+def open_format(folder: Path, file_name: str) -> "OpenCheckpoint":
+    """Open a folder's weights of one format, e.g. `tf_model.h5`, whole or sharded.
+
+    Raises:
+        CheckpointError: there are none, or a file is not what its name says.
+    """
+    source = Source(folder)
+    path = source.find(file_name) or source.require(f"{file_name}.index.json")
+    return _open(source, path)
+
+
+def _open(source: Source, path: Path) -> "OpenCheckpoint":
+    """Open a file of weights, or all that an index names."""
+    if not is_index(path.name):
+        return open_file(path)
+    shards = [_shard(source, shard, path) for shard in _shard_names(path)]
+    checkpoint = OpenCheckpoint(str(path), [open_weight_file(shard) for shard in shards])
+    _check_index(path, checkpoint)
+    return checkpoint
 
 
 def open_file(path: Path) -> "OpenCheckpoint":
@@ -71,10 +87,16 @@ def open_file(path: Path) -> "OpenCheckpoint":
 
 
 class OpenCheckpoint:
-    """The files of one checkpoint as one state dict. A context manager: leaving it closes the files."""
+    """The files of one checkpoint as one state dict. A context manager: leaving it closes the files.
+
+    Attributes:
+        source: The path of the file or the index.
+        keras_layout: Whether TensorFlow wrote it.
+    """
 
     def __init__(self, source: str, files: list[WeightFile]) -> None:
         self.source = source
+        self.keras_layout = any(isinstance(file, KerasLayout) for file in files)
         self._files = files
         self._owner: dict[str, WeightFile] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}

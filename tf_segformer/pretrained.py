@@ -89,8 +89,8 @@ class TFSegformerPreTrainedModel(keras.Model):
 
         Looked for in this order, each whole before sharded: `model.safetensors` (PyTorch's or TensorFlow's),
         `tf_model.h5`, `model.keras`, `pytorch_model.bin`. Either every weight is loaded or an error is
-        raised. An encoder alone (`nvidia/mit-b*`) loads into a model with a head; the head is then new, with one
-        warning that names it. See `docs/loading-and-saving.md`.
+        raised. An encoder alone (`nvidia/mit-b*`) loads into a model with a head; the head is then new, with
+        one warning that names it. See `docs/loading-and-saving.md`.
 
         Args:
             pretrained_model_name_or_path: A folder that holds `config.json` and weights, one file of weights
@@ -135,6 +135,90 @@ class TFSegformerPreTrainedModel(keras.Model):
             model_arguments={"dtype": dtype, "data_format": data_format, "name": name},
             **kwargs,
         )
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike,
+        saved_model: bool = False,
+        version: int = 1,
+        push_to_hub: bool = False,
+        signatures: Any = None,
+        max_shard_size: int | str = "5GB",
+        create_pr: bool = False,
+        safe_serialization: bool = False,
+        token: str | bool | None = None,
+        *,
+        to_pt: bool = False,
+        file_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write `config.json` and the weights as a folder that `from_pretrained` reads.
+
+        The folder's earlier model is replaced; a crash at any moment leaves the old one or the new one.
+        Weights in another format stay if they hold the same values, else their names get `.replaced`
+        appended, with a warning. See `docs/loading-and-saving.md`.
+
+        Args:
+            save_directory: The folder; made if it does not exist.
+            saved_model: Write a SavedModel to `saved_model/VERSION` too: pixel values of any size in, the
+                model's outputs out. `python -m serving export` makes one that takes image bytes.
+            version: Its number.
+            push_to_hub: Upload what was written; `kwargs` are then those of `push_to_hub`, and `repo_id`
+                is the folder's name unless given.
+            signatures: Of the SavedModel instead of `serving_default`: a `tf.function`, or a dict of them.
+            max_shard_size: Larger weights are split; bytes, or a text such as `"200MB"`.
+            create_pr: With `push_to_hub`, as a pull request.
+            safe_serialization: Write `model.safetensors` in TensorFlow's layout instead of `tf_model.h5`.
+            token: For the Hub.
+            to_pt: Write the `model.safetensors` of the PyTorch class of the same name.
+            file_format: `"h5"` (default), `"safetensors"` or `"keras"`.
+            **kwargs: See `push_to_hub`.
+
+        Raises:
+            NotADirectoryError: `save_directory` is a file.
+            OSError: it cannot be written. What was there is as it was.
+            ValueError: arguments contradict each other or name nothing.
+        """
+        from tf_segformer.publishing import save_and_publish
+
+        save_and_publish(
+            self,
+            save_directory,
+            push_to_hub=push_to_hub,
+            saving={
+                "saved_model": saved_model,
+                "version": version,
+                "signatures": signatures,
+                "max_shard_size": max_shard_size,
+                "safe_serialization": safe_serialization,
+                "to_pt": to_pt,
+                "file_format": file_format,
+            },
+            create_pr=create_pr,
+            token=token,
+            **kwargs,
+        )
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Upload the model to the Hugging Face Hub, in one commit.
+
+        Weights of the same format in the repository are replaced; those in other formats stay.
+
+        Args:
+            repo_id: `"owner/name"`, or `"name"` for a repository of one's own; made if it does not exist.
+            **kwargs: `commit_message`, `commit_description`, `private`, `token`, `revision` (a branch, made
+                if it does not exist), `create_pr`; and of `save_pretrained` `max_shard_size`,
+                `safe_serialization`, `to_pt`, `file_format`, `saved_model`, `version`, `signatures`.
+
+        Returns:
+            huggingface_hub's `CommitInfo`.
+
+        Raises:
+            PublishError: the Hub refused or could not be reached.
+        """
+        from tf_segformer.publishing import push_to_hub
+
+        return push_to_hub(self, repo_id, **kwargs)
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """The number of parameters; batch-norm statistics count as not trainable."""

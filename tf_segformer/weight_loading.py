@@ -59,10 +59,10 @@ def load_weights(
             twice. Nothing has been assigned then.
     """
     wanted = weights_by_key(model)
-    found = _published_keys(checkpoint)
+    found = published_keys(checkpoint)
     new_head = _new_head(wanted, found)
     missing = [key for key in wanted if key not in found and key not in new_head]
-    buffers = [key for key in found if any(re.search(pattern, key) for pattern in IGNORED)]
+    buffers = [key for key in found if ignored(key)]
     other_head = [key for key in found if key not in wanted and _is_of_another_head(key, wanted)]
     unexpected = [key for key in found if key not in {*wanted, *buffers, *other_head}]
     shapes = checkpoint.shapes()
@@ -87,7 +87,12 @@ def load_weights(
     return LoadingInfo(new_head, other_head, mismatched, kept)
 
 
-def _published_keys(checkpoint: Checkpoint) -> dict[str, str]:
+def ignored(key: str) -> bool:
+    """Whether no variable takes this published key; see `IGNORED`."""
+    return any(re.search(pattern, key) for pattern in IGNORED)
+
+
+def published_keys(checkpoint: Checkpoint) -> dict[str, str]:
     """Published spelling → the key in the file."""
     found: dict[str, str] = {}
     for key in checkpoint.shapes():
