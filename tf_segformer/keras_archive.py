@@ -1,6 +1,7 @@
 """Reads the weights of a `.keras` file without Keras' general loader, which can be made to run code."""
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -38,8 +39,10 @@ class KerasArchive:
             )
         try:
             model = model_class(config, dtype=str(dtype))
-            model.load_weights(path)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that are missing
+                model.load_weights(path)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, UserWarning) as error:
             raise _unreadable(path, error) from error
         self._state = state_dict(model)
 
@@ -49,7 +52,9 @@ class KerasArchive:
 
     def read(self, key: str) -> np.ndarray:
         """The value of one key, in PyTorch's layout."""
-        return self._state[key]
+        value = self._state[key]
+        # NumPy knows bfloat16 only as a foreign type; the widening is exact
+        return value.astype(np.float32) if value.dtype.name == "bfloat16" else value
 
 
 def _model_classes() -> dict[str, type]:

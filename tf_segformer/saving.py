@@ -14,7 +14,13 @@ from tf_segformer.atomic_folder import MARKER, SET_ASIDE_SUFFIX, replacing
 from tf_segformer.checkpoint_files import FORMATS, H5_FILE, KERAS_FILE, SAFETENSORS_FILE, weights_format
 from tf_segformer.checkpoints import CheckpointError, open_format
 from tf_segformer.weight_loading import ignored, published_keys
-from tf_segformer.weight_writing import legacy_weights, pytorch_weights, size_in_bytes, write_weights
+from tf_segformer.weight_writing import (
+    legacy_weights,
+    pytorch_weights,
+    size_in_bytes,
+    snake_case,
+    write_weights,
+)
 from tf_segformer.weights import weights_by_key
 
 FILE_FORMATS = {"h5": H5_FILE, "safetensors": SAFETENSORS_FILE, "keras": KERAS_FILE}
@@ -55,7 +61,7 @@ def save_model(
         elif to_pt:
             write_weights(new, pytorch_weights(model, _buffers(model)), file_name, limit, {"format": "pt"})
         else:
-            write_weights(new, legacy_weights(model), file_name, limit, {"format": "tf"})
+            write_weights(new, legacy_weights(model, _own_class(model)), file_name, limit, {"format": "tf"})
         if saved_model:
             from tf_segformer.saved_models import write_saved_model
 
@@ -99,15 +105,15 @@ def _write_config(model: keras.Model, path: Path) -> None:
 
 def _write_keras(model: keras.Model, path: Path, limit: int) -> None:
     """The model in Keras' own format, as if never compiled: neither optimiser nor loss."""
-    size = sum(weight.size for weight in legacy_weights(model))
+    size = sum(weight.size for weight in legacy_weights(model, _own_class(model)))
     if size > limit:
         raise ValueError(
             f"max_shard_size is {limit} bytes and the weights have {size}, but a .keras file cannot be "
             "sharded. Raise max_shard_size, or choose another file_format."
         )
-    plain = _own_class(model)(
-        model.config, data_format=model.data_format, dtype=model.dtype_policy, name=model.name
-    )
+    own = _own_class(model)
+    name = snake_case(own.__name__)  # Keras numbers the names of later models, which would end up in the file
+    plain = own(model.config, data_format=model.data_format, dtype=model.dtype_policy, name=name)
     for target, source in zip(plain.weights, model.weights, strict=True):
         target.assign(source)
     plain.save(path)

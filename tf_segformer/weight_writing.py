@@ -71,9 +71,9 @@ def pytorch_weights(model: keras.Model, buffers: dict[str, np.ndarray]) -> list[
     return weights
 
 
-def legacy_weights(model: keras.Model) -> list[Weight]:
-    """The model's weights as the legacy TensorFlow class of the same name saves them."""
-    prefix = _snake_case(type(model).__name__)
+def legacy_weights(model: keras.Model, model_class: type) -> list[Weight]:
+    """The model's weights as the legacy TensorFlow class of the same name as `model_class` saves them."""
+    prefix = snake_case(model_class.__name__)
     rules = {path: rule for path, rule in _paths_and_rules(model)}
 
     def reader(variable: Any, path: str) -> Callable[[], np.ndarray]:
@@ -222,7 +222,7 @@ def _size(variable: Any) -> int:
     return int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """As Keras names a model after its class: TFSegformerModel → tf_segformer_model."""
     name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

@@ -43,7 +43,17 @@ print(events)
 
 def save(folder, word, shards, fatal=0):
     """Replace the folder's files in a process that is killed at its operation number `fatal`."""
-    command = [sys.executable, "-I", "-c", CHILD, atomic_folder.__file__, folder, word, str(shards), str(fatal)]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        CHILD,
+        atomic_folder.__file__,
+        folder,
+        word,
+        str(shards),
+        str(fatal),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode in (0, -signal.SIGKILL), result.stderr
     return result.returncode == 0
