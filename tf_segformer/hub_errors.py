@@ -69,8 +69,8 @@ def _message(error: BaseException, repository: str, filename: str, revision: str
         )
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
         return (
-            f"{repository!r} is no folder on this machine; as a Hub repository, its {filename} is not in the "
-            f"local cache, and {_why_unreachable(error)}. Go online once, or give the path of a folder."
+            f"{repository!r} is no folder on this machine; the local cache of Hub repositories lacks its "
+            f"{filename}, and {_why_unreachable(error)}. Go online once, or give the path of a folder."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         return (

@@ -95,7 +95,7 @@ def _upload(
             revision=revision,
             create_pr=create_pr,
         )
-    except (HfHubHTTPError, HTTPError, HFValidationError, OSError) as error:
+    except (HfHubHTTPError, HTTPError, HFValidationError, OSError, RuntimeError) as error:
         raise PublishError(_message(error, repo_id)) from error
 
 
