@@ -103,7 +103,9 @@ class Source:
         """The checkpoint's name as errors show it, with what narrows it."""
         below = f", subfolder {self.subfolder!r}" if self.subfolder and self.folder is None else ""
         if self.folder is None:
-            return f"{self.name}{below}" + (f", revision {self.revision!r}" if self.revision else "")
+            return f"{self.name}{below}" + (
+                f", revision {self.revision!r}" if self.revision not in (None, "main") else ""
+            )
         return str(self.folder)
 
     def find(self, filename: str) -> Path | None:

@@ -16,10 +16,15 @@ class PretrainedMethods:
         pretrained_model_name_or_path: str | os.PathLike,
         *,
         config: SegformerConfig | Mapping[str, Any] | str | os.PathLike | None = None,
-        from_pt: bool | None = None,
-        use_safetensors: bool | None = None,
-        variant: str | None = None,
+        cache_dir: str | os.PathLike | None = None,
         ignore_mismatched_sizes: bool = False,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        use_safetensors: bool | None = None,
+        from_pt: bool | None = None,
+        variant: str | None = None,
         output_loading_info: bool = False,
         dtype: Any = None,
         data_format: str = "channels_first",
@@ -38,18 +43,23 @@ class PretrainedMethods:
                 with `config.json` beside it, or a Hub id.
             config: Used instead of the checkpoint's `config.json`: a config, a dict of one, the path of a
                 file, a folder or a Hub id. A config object is not checked for unknown fields.
-            from_pt: True reads PyTorch weights only, False no pickles; None (default) whatever is there.
-            use_safetensors: True reads safetensors only, False anything else.
-            variant: Of the weights' file names, e.g. `"fp16"` for `model.fp16.safetensors`.
+            cache_dir: Of the Hub's files, instead of huggingface_hub's.
             ignore_mismatched_sizes: Leave weights new, with a warning, that have another shape in the
                 checkpoint, e.g. the classifier after `num_labels=`.
+            force_download: Fetch every file again, once.
+            local_files_only: Only look into the cache.
+            token: Of the Hub; True for that of `hf auth login`.
+            revision: Branch, tag or commit.
+            use_safetensors: True reads safetensors only, False anything else.
+            from_pt: True reads PyTorch weights only, False no pickles; None (default) whatever is there.
+            variant: Of the weights' file names, e.g. `"fp16"` for `model.fp16.safetensors`.
             output_loading_info: Return the model and a dict of lists: `missing_keys` (new), `unexpected_keys`
                 (another task's head, left out) and `mismatched_keys` (key, found shape, expected shape).
             dtype: Keras dtype or policy, e.g. `"float64"`. Default: Keras' global policy.
             data_format: See the class.
             name: The Keras model's name.
-            **kwargs: For the Hub `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`,
-                `force_download`, `proxies`; anything else overrides a config field, e.g. `num_labels=19`.
+            **kwargs: `subfolder`; `proxies` for `"http"` and `"https"`; anything else overrides a config
+                field, e.g. `num_labels=19`.
 
         Returns:
             The model; with `output_loading_info` the tuple of the model and that dict.
@@ -73,6 +83,11 @@ class PretrainedMethods:
             variant=variant,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             output_loading_info=output_loading_info,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            revision=revision,
             model_arguments={"dtype": dtype, "data_format": data_format, "name": name},
             **kwargs,
         )
