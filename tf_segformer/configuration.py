@@ -82,32 +82,27 @@ def read_config(path: Path, **overrides: Any) -> SegformerConfig:
         raise ConfigError(
             f"{path} is not a readable JSON file ({error}). Fetch the checkpoint's config.json again."
         ) from error
-    if not isinstance(fields, dict) or fields.get("model_type") != "segformer":
-        found = fields.get("model_type") if isinstance(fields, dict) else type(fields).__name__
-        raise ConfigError(
-            f"{path} describes a model of type {found!r}; expected 'segformer'. This package reads SegFormer "
-            "checkpoints only."
-        )
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        fields = {"model_type": None if isinstance(fields, dict) else type(fields).__name__}
+    _refuse_other_architectures(fields, str(path))
     _refuse_unknown_fields(fields, path)
-    try:
-        config = config_from(fields, overrides)
-    except ConfigError:
-        raise
-    except Exception as error:  # the strict dataclass raises its own family of errors
-        source = f"{path} with {overrides}" if overrides else str(path)
-        raise ConfigError(f"{source} is not a valid SegFormer config: {error}") from error
+    config = config_from(fields, overrides, source=str(path))
     check_config(config, source=str(path))
     return config
 
 
-def config_from(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> SegformerConfig:
+def config_from(
+    fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str = "The config"
+) -> SegformerConfig:
     """The config of `fields` with `overrides`, and label names that go with the number of labels.
 
     A new `num_labels` drops the names of another number, and a new `id2label` makes its own `label2id`.
 
     Raises:
-        ConfigError: `num_labels` and `id2label` are both overridden and disagree.
+        ConfigError: it is another architecture's, a value is of the wrong kind, or `num_labels` and
+            `id2label` are both overridden and disagree.
     """
+    _refuse_other_architectures(fields, source)
     fields = dict(fields)
     number, names = overrides.get("num_labels"), overrides.get("id2label")
     if number is not None and names is not None and number != len(names):
@@ -121,7 +116,20 @@ def config_from(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> Segf
         fields["label2id"] = {name: int(index) for index, name in names.items()}
         overrides = {name: value for name, value in overrides.items() if name != "num_labels"}
         fields.pop("num_labels", None)
-    return SegformerConfig.from_dict({**fields, **overrides})
+    try:
+        return SegformerConfig.from_dict({**fields, **overrides})
+    except Exception as error:  # the strict dataclass raises its own family of errors
+        source = f"{source} with {overrides}" if overrides else source
+        raise ConfigError(f"{source} is not a valid SegFormer config: {error}") from error
+
+
+def _refuse_other_architectures(fields: Mapping[str, Any], source: str) -> None:
+    found = fields.get("model_type", "segformer")
+    if found != "segformer":
+        raise ConfigError(
+            f"{source} describes a model of type {found!r}; expected 'segformer'. This package reads "
+            "SegFormer checkpoints only."
+        )
 
 
 def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, is_offline_mode, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
 from tf_segformer.atomic_folder import lock, readable_folder
 from tf_segformer.hub_errors import CheckpointNotFoundError, download_error
-from tf_segformer.proxies import through_proxies
+from tf_segformer.proxies import check_proxies, through_proxies
 
 HUB_ARGUMENTS = (
     "revision",
@@ -42,6 +42,7 @@ class Source:
 
     Raises:
         CheckpointNotFoundError: the path is a file, or the folder has no such subfolder.
+        ValueError: `proxies` has other keys.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Source:
         self.folder: Path | None = None
         self._offline = local_files_only or is_offline_mode()
         self._force = force_download
+        check_proxies(proxies)
         self._proxies = proxies
         self._hub_arguments: dict[str, Any] = {"token": token, "cache_dir": cache_dir}
         path = Path(name_or_path)
@@ -145,7 +147,7 @@ class Source:
             return None
         except EntryNotFoundError:
             return None
-        except (OSError, HTTPError, HFValidationError, ValueError, RuntimeError) as error:
+        except Exception as error:  # the client, its transport and hf_xet raise many kinds
             raise download_error(error, self.name, filename, self.revision) from error
         self._fix_commit(path, filename)
         return path

@@ -104,7 +104,8 @@ def _config(
             source = Source(given, **elsewhere)
         return read_config(source.require(CONFIG_FILE), **overrides)
     if isinstance(given, Mapping):
-        given = SegformerConfig.from_dict(dict(given))
+        given = config_from(given, overrides)
+        overrides = {}
     if not isinstance(given, SegformerConfig):
         kind = getattr(given, "model_type", "") if isinstance(given, PreTrainedConfig) else ""
         raise ConfigError(

@@ -9,6 +9,20 @@ from huggingface_hub import close_session
 _VARIABLES = {"http": ("http_proxy", "HTTP_PROXY"), "https": ("https_proxy", "HTTPS_PROXY")}
 
 
+def check_proxies(proxies: Mapping[str, str] | None) -> None:
+    """Check the argument.
+
+    Raises:
+        ValueError: a key that is neither `"http"` nor `"https"`, such as a single host's.
+    """
+    unknown = sorted(set(proxies or ()) - set(_VARIABLES))
+    if unknown:
+        raise ValueError(
+            f"proxies has the keys {unknown}; expected 'http' and 'https' only. To leave out a host, list it "
+            "in the variable NO_PROXY."
+        )
+
+
 @contextlib.contextmanager
 def through_proxies(proxies: Mapping[str, str] | None) -> Iterator[None]:
     """Send the Hub's requests through proxies for the length of a `with` block.
@@ -19,19 +33,10 @@ def through_proxies(proxies: Mapping[str, str] | None) -> Iterator[None]:
     Args:
         proxies: Addresses for `"http"` and `"https"`, e.g. `{"https": "http://proxy:3128"}`; None does
             nothing.
-
-    Raises:
-        ValueError: another key, such as a single host's, which cannot be honoured.
     """
     if not proxies:
         yield
         return
-    unknown = sorted(set(proxies) - set(_VARIABLES))
-    if unknown:
-        raise ValueError(
-            f"proxies has the keys {unknown}; expected 'http' and 'https' only. To leave out a host, list it "
-            "in the variable NO_PROXY."
-        )
     values = {
         name: address if "://" in address else f"http://{address}"
         for scheme, address in proxies.items()

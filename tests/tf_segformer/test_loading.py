@@ -141,6 +141,10 @@ class TestConfig:
         folder = edit_config(copy(tmp_path), model_type="bert")
         with pytest.raises(ConfigError, match="model of type 'bert'; expected 'segformer'"):
             load(SEGMENTATION, config=folder)
+        with pytest.raises(ConfigError, match="model of type 'bert'; expected 'segformer'"):
+            load(SEGMENTATION, config={"model_type": "bert"})
+        with pytest.raises(ConfigError, match="The config is not a valid SegFormer config"):
+            load(SEGMENTATION, config={"hidden_sizes": "wide"})
         with pytest.raises(ConfigError, match="config is a int"):
             load(SEGMENTATION, config=3)
 

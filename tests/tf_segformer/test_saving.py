@@ -136,6 +136,13 @@ def test_pytorch_loads_what_to_pt_writes(tmp_path, model_class, arguments):
     loaded, info = reference_class.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values()), info
     source = reference_class.from_pretrained(CLASSES[model_class])
+    if not arguments:  # the same keys, a bare model's without the prefix, and the same bits
+        source.save_pretrained(tmp_path / "reference")
+        ours, theirs = (
+            load_file(folder / "model.safetensors") for folder in (tmp_path, tmp_path / "reference")
+        )
+        assert set(ours) == set(theirs)
+        assert all(ours[key].tobytes() == theirs[key].tobytes() for key in theirs)
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype("float32"))
     with torch.no_grad():
         assert torch.equal(loaded.eval()(x)[0], source.eval()(x)[0])
