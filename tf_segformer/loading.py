@@ -16,7 +16,14 @@ from tf_segformer.weight_loading import LoadingInfo, load_weights
 
 # Arguments of the legacy class that change nothing here: downloads resume by themselves, a mirror is set by
 # the variable HF_ENDPOINT, and no code is fetched.
-WITHOUT_EFFECT = {"resume_download", "mirror", "trust_remote_code", "adapter_kwargs", "_from_auto"}
+WITHOUT_EFFECT = {
+    "resume_download",
+    "mirror",
+    "trust_remote_code",
+    "adapter_kwargs",
+    "_from_auto",
+    "_from_pipeline",
+}
 
 _WEIGHTS_SUFFIXES = (".safetensors", ".h5", ".keras", ".bin")
 

@@ -284,6 +284,7 @@ def test_an_incomplete_cache_is_not_loaded(hub, monkeypatch):
 
 def test_proxies(hub, repository, expected, monkeypatch):
     """The server serves as the proxy: it then sees whole URLs of another host."""
+    find_file("me/model", "config.json")  # makes a client that knows no proxy
     monkeypatch.setattr(
         constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://hub.invalid/{repo_id}/resolve/{revision}/{filename}"
     )
@@ -292,6 +293,7 @@ def test_proxies(hub, repository, expected, monkeypatch):
     before = dict(os.environ)
     assert_same_weights(load("me/model", proxies={"http": hub.url.removeprefix("http://")}), expected)
     assert dict(os.environ) == before
+    assert "model.safetensors" in hub.fetched()
     with pytest.raises(CheckpointNotFoundError, match="cannot be reached"):
         load("me/other")
     with pytest.raises(ValueError, match=r"proxies has the keys \['http://a'\]; expected 'http' and 'https'"):

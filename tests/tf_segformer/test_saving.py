@@ -1,11 +1,13 @@
 """What `save_pretrained` writes: each format loads again with the same values, and PyTorch reads its own."""
 
 import filecmp
+import io
 import json
 import shutil
 import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -103,8 +105,6 @@ def test_safetensors_are_the_reference_files_to_the_byte(tmp_path, model):
 
 @pytest.mark.parametrize("fixture", [SEGMENTATION, CLASSIFICATION])
 def test_h5_is_laid_out_as_the_legacy_class_does(tmp_path, fixture):
-    import h5py
-
     kind = (
         TFSegformerForSemanticSegmentation if fixture == SEGMENTATION else TFSegformerForImageClassification
     )
@@ -214,6 +214,35 @@ def test_a_keras_file_loads_by_keras_too(tmp_path, model):
     assert_same_weights(model, again)
 
 
+def rewrite(path, **changes):
+    """Change members of a zip file by functions of their bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for name, change in changes.items():
+        name = {"config": "config.json", "weights": "model.weights.h5"}[name]
+        members[name] = change(members[name])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def test_a_keras_file_without_some_of_its_weights(tmp_path, model):
+    """Keras only warns then, and leaves the layers as they were made."""
+
+    def without_a_stage(data):
+        buffer = io.BytesIO(data)
+        with h5py.File(buffer, "r+") as file:
+            names = []
+            file.visit(names.append)
+            del file[next(name for name in names if name.rpartition("/")[2].startswith("container"))]
+        return buffer.getvalue()
+
+    model.save_pretrained(tmp_path, file_format="keras")
+    rewrite(tmp_path / "model.keras", weights=without_a_stage)
+    with pytest.raises(CheckpointError, match=r"not a readable \.keras file .* UserWarning"):
+        TFSegformerForSemanticSegmentation.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -228,14 +257,13 @@ def test_a_keras_file_loads_by_keras_too(tmp_path, model):
 )
 def test_keras_files_of_others_are_refused(tmp_path, model, change, message):
     model.save_pretrained(tmp_path, file_format="keras")
-    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    fields = json.loads(members["config.json"])
-    change(fields)
-    members["config.json"] = json.dumps(fields).encode()
-    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
+
+    def changed(data):
+        fields = json.loads(data)
+        change(fields)
+        return json.dumps(fields).encode()
+
+    rewrite(tmp_path / "model.keras", config=changed)
     with pytest.raises(CheckpointError, match=message):
         TFSegformerForSemanticSegmentation.from_pretrained(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 and no more")
@@ -434,8 +462,6 @@ def test_names_in_attributes_are_split_like_keras_does(tmp_path, model, monkeypa
     """An HDF5 attribute holds 64 KiB; a deep model has more names than that."""
     monkeypatch.setattr("tf_segformer.weight_writing._NAMES_PER_ATTRIBUTE", 10)
     model.save_pretrained(tmp_path)
-    import h5py
-
     with h5py.File(tmp_path / "tf_model.h5") as file:
         assert "weight_names0" in file["segformer"].attrs
         assert "weight_names" not in file["segformer"].attrs
