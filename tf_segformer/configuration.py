@@ -1,6 +1,7 @@
 """The published variants, and the check that a config describes a network this port computes."""
 
 import json
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -81,19 +82,54 @@ def read_config(path: Path, **overrides: Any) -> SegformerConfig:
         raise ConfigError(
             f"{path} is not a readable JSON file ({error}). Fetch the checkpoint's config.json again."
         ) from error
-    if not isinstance(fields, dict) or fields.get("model_type") != "segformer":
-        found = fields.get("model_type") if isinstance(fields, dict) else type(fields).__name__
-        raise ConfigError(
-            f"{path} describes a model of type {found!r}; expected 'segformer'. This package reads SegFormer "
-            "checkpoints only."
-        )
+    if not isinstance(fields, dict) or "model_type" not in fields:
+        fields = {"model_type": None if isinstance(fields, dict) else type(fields).__name__}
+    _refuse_other_architectures(fields, str(path))
     _refuse_unknown_fields(fields, path)
-    try:
-        config = SegformerConfig.from_dict({**fields, **overrides})
-    except Exception as error:  # the strict dataclass raises its own family of errors
-        raise ConfigError(f"{path} is not a valid SegFormer config: {error}") from error
+    config = config_from(fields, overrides, source=str(path))
     check_config(config, source=str(path))
     return config
+
+
+def config_from(
+    fields: Mapping[str, Any], overrides: Mapping[str, Any], source: str = "The config"
+) -> SegformerConfig:
+    """The config of `fields` with `overrides`, and label names that go with the number of labels.
+
+    A new `num_labels` drops the names of another number, and a new `id2label` makes its own `label2id`.
+
+    Raises:
+        ConfigError: it is another architecture's, a value is of the wrong kind, or `num_labels` and
+            `id2label` are both overridden and disagree.
+    """
+    _refuse_other_architectures(fields, source)
+    fields = dict(fields)
+    number, names = overrides.get("num_labels"), overrides.get("id2label")
+    if number is not None and names is not None and number != len(names):
+        raise ConfigError(
+            f"num_labels={number} and an id2label of {len(names)} names disagree; one of the two is enough."
+        )
+    if number is not None and names is None and number != len(fields.get("id2label") or ()):
+        fields.pop("id2label", None)
+        fields.pop("label2id", None)
+    if names is not None:
+        fields["label2id"] = {name: int(index) for index, name in names.items()}
+        overrides = {name: value for name, value in overrides.items() if name != "num_labels"}
+        fields.pop("num_labels", None)
+    try:
+        return SegformerConfig.from_dict({**fields, **overrides})
+    except Exception as error:  # the strict dataclass raises its own family of errors
+        source = f"{source} with {overrides}" if overrides else source
+        raise ConfigError(f"{source} is not a valid SegFormer config: {error}") from error
+
+
+def _refuse_other_architectures(fields: Mapping[str, Any], source: str) -> None:
+    found = fields.get("model_type", "segformer")
+    if found != "segformer":
+        raise ConfigError(
+            f"{source} describes a model of type {found!r}; expected 'segformer'. This package reads "
+            "SegFormer checkpoints only."
+        )
 
 
 def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
@@ -117,6 +153,11 @@ def _refuse_unknown_fields(fields: dict[str, Any], path: Path) -> None:
             f"{listed}. If they are notes of yours, delete them from the file, or pass "
             "`config=SegformerConfig.from_pretrained(...)` to load without this check."
         )
+
+
+def config_fields() -> set[str]:
+    """The names of a config's fields that a keyword may override."""
+    return {*SegformerConfig().to_dict(), "num_labels"} - {"model_type", "transformers_version"}
 
 
 def number_of_labels(config: SegformerConfig) -> int:

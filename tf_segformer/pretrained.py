@@ -1,6 +1,5 @@
 """What the SegFormer models share: encoder, loading, Keras config, and the form of inputs and outputs."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ from transformers import SegformerConfig
 
 from tf_segformer.configuration import check_config
 from tf_segformer.layers import Encoder, SegformerLayer
+from tf_segformer.pretrained_methods import PretrainedMethods
 
 
 class TFSegformerMainLayer(SegformerLayer):
@@ -27,7 +27,7 @@ class TFSegformerMainLayer(SegformerLayer):
         return self.encoder(x, training=training)
 
 
-class TFSegformerPreTrainedModel(keras.Model):
+class TFSegformerPreTrainedModel(PretrainedMethods, keras.Model):
     """What the SegFormer models share: config, data format, loading, and the shape of their outputs.
 
     Args:
@@ -68,50 +68,6 @@ class TFSegformerPreTrainedModel(keras.Model):
 
     def build(self, input_shape=None) -> None:  # noqa: D102
         self.segformer.build()
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike,
-        *,
-        config: SegformerConfig | None = None,
-        from_pt: bool | None = None,
-        dtype: Any = None,
-        data_format: str = "channels_first",
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Load a checkpoint from a folder or from the Hugging Face Hub.
-
-        Reads `model.safetensors`, `pytorch_model.bin` and the sharded forms of both, in the published and in
-        transformers 5's own spelling of the keys. Either every weight is loaded or an error is raised. An
-        encoder alone (`nvidia/mit-b*`) loads into a model with a head; the head is then new, with a warning.
-
-        Args:
-            pretrained_model_name_or_path: A folder that holds `config.json` and weights, or a Hub id.
-            config: Used instead of the checkpoint's `config.json`, without its check for unknown fields.
-            from_pt: True reads PyTorch weights only; None (default) finds the format by itself.
-            dtype: Keras dtype or policy, e.g. `"float64"`. Default: Keras' global policy.
-            data_format: See the class.
-            name: The Keras model's name.
-            **kwargs: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` for
-                the Hub; anything else overrides a config field, e.g. `num_labels=19`.
-
-        Raises:
-            CheckpointError: files are missing, unreadable, or do not fit the model; the message lists
-                missing (-), unexpected (+) and misshapen weights and says what to do.
-            ConfigError: the config cannot be used.
-        """
-        from tf_segformer.checkpoints import load_pretrained
-
-        return load_pretrained(
-            cls,
-            pretrained_model_name_or_path,
-            config=config,
-            from_pt=from_pt,
-            model_arguments={"dtype": dtype, "data_format": data_format, "name": name},
-            **kwargs,
-        )
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         """The number of parameters; batch-norm statistics count as not trainable."""

@@ -1,4 +1,4 @@
-"""The files that hold weights, each read as a PyTorch state dict: safetensors, pickles and HDF5.
+"""The files that hold weights, each read as a PyTorch state dict: safetensors, pickles, HDF5 and .keras.
 
 Files in TensorFlow's layout (TF safetensors, `tf_model.h5`) name and shape weights as Keras does; read
 backwards through the table of rules they are PyTorch state dicts too, so that one path loads them all.
@@ -39,6 +39,10 @@ def open_weight_file(path: Path) -> WeightFile:
     if path.suffix == ".h5":
         h5_file = _H5File(path)
         return KerasLayout(h5_file, h5_file.paths())
+    if path.suffix == ".keras":
+        from tf_segformer.keras_archive import KerasArchive
+
+        return KerasArchive(path)
     return _PickleFile(path)
 
 

@@ -82,13 +82,6 @@ _RENAMED = tuple(
     )
 )
 
-# Keys that no variable takes, each with its reason.
-IGNORED = {
-    r"\.num_batches_tracked$": "PyTorch's count of training batches; used only with momentum=None",
-}
-# The heads a checkpoint may carry for another task than the model's.
-_HEADS = ("decode_head.", "classifier.")
-
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, unreadable, or does not fit the model."""
@@ -131,127 +124,9 @@ def weights_by_key(model: keras.Model) -> dict[str, tuple[keras.Variable, Rule]]
     return named
 
 
-def load_weights(model: keras.Model, checkpoint: Checkpoint) -> list[str]:
-    """Assign every weight of `model` from `checkpoint`, or none of them.
-
-    Args:
-        model: A built SegFormer model.
-        checkpoint: The PyTorch state dict, in either spelling of its keys.
-
-    Returns:
-        The keys of a new head, where the checkpoint is an encoder alone; else an empty list.
-
-    Raises:
-        CheckpointError: weights are missing, unexpected, of the wrong shape or dtype, not finite, or named
-            twice. Nothing has been assigned then.
-    """
-    wanted = weights_by_key(model)
-    found = _published_keys(checkpoint)
-    new_head = _new_head(wanted, found)
-    missing = [key for key in wanted if key not in found and key not in new_head]
-    unexpected = [key for key in found if key not in wanted and not _may_be_ignored(key, wanted)]
-    shapes = checkpoint.shapes()
-    misshapen = [
-        f"{key}: found {shapes[found[key]]}, expected {expected}"
-        for key, (variable, rule) in wanted.items()
-        if key in found and shapes[found[key]] != (expected := rule.torch_shape(tuple(variable.shape)))
-    ]
-    if missing or unexpected or misshapen:
-        raise CheckpointError(_difference(checkpoint.source, model, missing, unexpected, misshapen))
-
-    values = {
-        key: rule.to_keras(_checked(checkpoint, found[key]))
-        for key, (_, rule) in wanted.items()
-        if key in found
-    }
-    for key, value in values.items():
-        wanted[key][0].assign(value)
-    return new_head
-
-
 def state_dict(model: keras.Model) -> dict[str, np.ndarray]:
     """The model's weights as a PyTorch state dict in the published spelling, in NumPy arrays."""
     return {
         key: np.ascontiguousarray(rule.to_torch(variable.numpy()))
         for key, (variable, rule) in weights_by_key(model).items()
     }
-
-
-def _published_keys(checkpoint: Checkpoint) -> dict[str, str]:
-    """Published spelling → the key in the file."""
-    found: dict[str, str] = {}
-    for key in checkpoint.shapes():
-        published = published_key(key)
-        if published in found:
-            raise CheckpointError(
-                f"{checkpoint.source} holds {found[published]!r} and {key!r}, two spellings of one weight. "
-                "Save the checkpoint again from one model."
-            )
-        found[published] = key
-    return found
-
-
-def _new_head(wanted: Iterable[str], found: Mapping[str, str]) -> list[str]:
-    """The head's keys, if the checkpoint has none of them: it is an encoder, or made for another task."""
-    head = [key for key in wanted if key.startswith(_HEADS)]
-    if any(key in found for key in head):
-        return []
-    return head
-
-
-def _may_be_ignored(key: str, wanted: Iterable[str]) -> bool:
-    if any(re.search(pattern, key) for pattern in IGNORED):
-        return True
-    # A head of another task: the model has no layer of that name at all.
-    return any(key.startswith(head) and not any(want.startswith(head) for want in wanted) for head in _HEADS)
-
-
-def _checked(checkpoint: Checkpoint, key: str) -> np.ndarray:
-    """The value of `key`, refused if it is not floating or not finite."""
-    value = checkpoint.read(key)
-    if not np.issubdtype(value.dtype, np.floating):
-        raise CheckpointError(
-            f"{checkpoint.source}: the weight {key!r} has dtype {value.dtype}; expected a floating one. The "
-            "file is damaged or quantised; fetch it again, or use the checkpoint it was made from."
-        )
-    if not np.isfinite(value).all():
-        count = int(value.size - np.isfinite(value).sum())
-        raise CheckpointError(
-            f"{checkpoint.source}: the weight {key!r} holds {count} values of {value.size} that are NaN or "
-            "infinite. The file is damaged, or its training diverged; fetch it again or use an earlier "
-            "checkpoint."
-        )
-    return value
-
-
-def _difference(
-    source: str,
-    model: keras.Model,
-    missing: list[str],
-    unexpected: list[str],
-    misshapen: list[str],
-    most: int = 8,
-) -> str:
-    """The error message: a diff of keys, and what to do about it."""
-
-    def listed(sign: str, lines: list[str]) -> list[str]:
-        more = [f"   … and {len(lines) - most} more"] if len(lines) > most else []
-        return [f" {sign} {line}" for line in lines[:most]] + more
-
-    advice = (
-        "Is config.json the one that belongs to these weights?"
-        if misshapen
-        else "The weights are incomplete or belong to another model; fetch them again, or load them with "
-        "the class named in config.json's `architectures`."
-    )
-    return "\n".join(
-        [
-            f"{source} does not fit {type(model).__name__}: {len(missing)} weights are missing (-), "
-            f"{len(unexpected)} are unexpected (+), {len(misshapen)} have the wrong shape (≠). "
-            "Nothing was loaded.",
-            *listed("-", missing),
-            *listed("+", unexpected),
-            *listed("≠", misshapen),
-            advice,
-        ]
-    )
