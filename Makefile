@@ -26,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow legacy-environment dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -78,6 +78,11 @@ environments: setup ## one environment for each older TensorFlow: .venvs/tensorf
 test-old-tensorflow: environments ## executes exports in a Session of each older TensorFlow
 	@OLD_TENSORFLOW='$(OLD_TENSORFLOW)' $(PY) -m pytest -m old_tensorflow $(PYTEST)
 	@echo "The exports gave the same results under TensorFlow $(OLD_TENSORFLOW)."
+
+legacy-environment: ## transformers 4.57.6 with its TensorFlow classes: .venvs/legacy
+	@python=$$(sh tools/find-python.sh 3.11 3.12) && "$$python" tools/environment.py $(OLD_VENVS)/legacy \
+	    --install transformers tensorflow tf-keras datasets pillow pytest \
+	    --constraints tests/environments/legacy.txt
 
 dist: setup ## wheel and sdist: dist/
 	@rm -rf dist build
