@@ -26,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow legacy-environment dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz environments test-old-tensorflow legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -83,6 +83,13 @@ legacy-environment: ## transformers 4.57.6 with its TensorFlow classes: .venvs/l
 	@python=$$(sh tools/find-python.sh 3.11 3.12) && "$$python" tools/environment.py $(OLD_VENVS)/legacy \
 	    --install transformers tensorflow tf-keras datasets pillow pytest \
 	    --constraints tests/environments/legacy.txt
+
+legacy-api: legacy-environment ## writes the legacy API's names and arguments: tests/migration/legacy_api.json
+	@$(OLD_VENVS)/legacy/bin/python tools/dump_legacy_api.py tests/migration/legacy_api.json
+
+test-legacy: legacy-environment ## the migration tests against the legacy classes themselves
+	@LEGACY_TRANSFORMERS=1 TF_USE_LEGACY_KERAS=1 $(OLD_VENVS)/legacy/bin/pytest \
+	    -c tests/migration/legacy.ini tests/migration/test_migration.py $(PYTEST)
 
 dist: setup ## wheel and sdist: dist/
 	@rm -rf dist build

@@ -78,7 +78,7 @@ class TFSegformerDecodeHead(SegformerLayer):
         self.batch_norm.build((None, None, None, width))
         self.classifier.build((None, None, None, width))
 
-    def call(self, encoder_hidden_states: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+    def call(self, encoder_hidden_states: list[tf.Tensor], training: bool | None = False) -> tf.Tensor:
         """Feature maps of all stages → logits (B, H_1, W_1, num_labels), channels last.
 
         Args:

@@ -72,12 +72,6 @@ class TFSegformerPreTrainedModel(ServingSignature, Training):
     def build(self, input_shape=None) -> None:  # noqa: D102
         self.segformer.build()
 
-    def __call__(self, pixel_values: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Call the model. Keras takes dicts as input, but not the image processor's `BatchFeature`."""
-        if isinstance(pixel_values, Mapping):
-            pixel_values = dict(pixel_values)
-        return super().__call__(pixel_values, *args, **kwargs)
-
     @classmethod
     def from_pretrained(
         cls,
@@ -126,6 +120,12 @@ class TFSegformerPreTrainedModel(ServingSignature, Training):
         """The number of parameters; batch-norm statistics count as not trainable."""
         weights = self.trainable_weights if only_trainable else self.weights
         return sum(int(weight.shape.num_elements()) for weight in weights)
+
+    def __call__(self, pixel_values: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Call the model. Keras takes dicts as input, but not the image processor's `BatchFeature`."""
+        if isinstance(pixel_values, Mapping):
+            pixel_values = dict(pixel_values)
+        return super().__call__(pixel_values, *args, **kwargs)
 
     def get_config(self) -> dict:  # noqa: D102
         return {
