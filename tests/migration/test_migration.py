@@ -14,12 +14,10 @@ import tensorflow as tf
 from PIL import Image
 
 LEGACY = os.environ.get("LEGACY_TRANSFORMERS") == "1"
-# fmt: off
 if LEGACY:
-    from transformers import SegformerConfig, SegformerFeatureExtractor, SegformerImageProcessor, TFAutoModelForImageClassification, TFAutoModelForSemanticSegmentation, TFSegformerDecodeHead, TFSegformerForImageClassification, TFSegformerForSemanticSegmentation, TFSegformerModel  # noqa: E501
+    import transformers as api
 else:
-    from tf_segformer import SegformerConfig, SegformerFeatureExtractor, SegformerImageProcessor, TFAutoModelForImageClassification, TFAutoModelForSemanticSegmentation, TFSegformerDecodeHead, TFSegformerForImageClassification, TFSegformerForSemanticSegmentation, TFSegformerModel  # noqa: E501
-# fmt: on
+    import tf_segformer as api
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 SEGMENTATION = FIXTURES / "segmentation_tiny"
@@ -44,7 +42,7 @@ def tiny_config(**changes):
         "decoder_hidden_size": 8,
         "num_labels": 5,
     }
-    return SegformerConfig(**{**fields, **changes})
+    return api.SegformerConfig(**{**fields, **changes})
 
 
 def tiny_batch(ignoring=False):
@@ -58,7 +56,7 @@ def tiny_batch(ignoring=False):
 
 @pytest.fixture(scope="module")
 def model():
-    return TFSegformerForSemanticSegmentation.from_pretrained(str(SEGMENTATION / "tf_h5"))
+    return api.TFSegformerForSemanticSegmentation.from_pretrained(str(SEGMENTATION / "tf_h5"))
 
 
 @pytest.fixture
@@ -74,7 +72,7 @@ def policy():
 @pytest.mark.parametrize("form", ["tf_h5", "tf_h5_sharded", "tf_safetensors"])
 @pytest.mark.parametrize("case", ["0", "1", "2"])
 def test_outputs(form, case):
-    model = TFSegformerForSemanticSegmentation.from_pretrained(str(SEGMENTATION / form))
+    model = api.TFSegformerForSemanticSegmentation.from_pretrained(str(SEGMENTATION / form))
     outputs = model(EXPECTED[f"{case}/pixel_values"], output_hidden_states=True, output_attentions=True)
     expected = EXPECTED[f"{case}/logits"]
     np.testing.assert_allclose(outputs.logits, expected, rtol=0, atol=LOGITS_TOLERANCE)
@@ -118,20 +116,20 @@ def test_tuples_with_attentions(model, states):
 
 def test_the_config_may_ask_for_more():
     folder = str(SEGMENTATION / "tf_h5")
-    model = TFSegformerForSemanticSegmentation.from_pretrained(folder, output_hidden_states=True)
+    model = api.TFSegformerForSemanticSegmentation.from_pretrained(folder, output_hidden_states=True)
     assert len(model(X).hidden_states) == 4
     assert model(X, output_hidden_states=False).hidden_states is None
 
 
 def test_encoder(model):
-    encoder = TFSegformerModel.from_pretrained(str(SEGMENTATION / "tf_h5"))
+    encoder = api.TFSegformerModel.from_pretrained(str(SEGMENTATION / "tf_h5"))
     expected = model(X, output_hidden_states=True).hidden_states[-1]
     np.testing.assert_array_equal(encoder(X).last_hidden_state, expected)
 
 
 def test_classifier():
     expected = np.load(CLASSIFICATION / "expected.npz")
-    model = TFSegformerForImageClassification.from_pretrained(str(CLASSIFICATION / "tf_h5"))
+    model = api.TFSegformerForImageClassification.from_pretrained(str(CLASSIFICATION / "tf_h5"))
     x = expected["pixel_values"]
     np.testing.assert_allclose(model(x).logits, expected["logits"], rtol=0, atol=LOGITS_TOLERANCE)
     labels = np.arange(len(x)) % 5
@@ -141,7 +139,7 @@ def test_classifier():
 
 
 def test_decode_head_alone(model):
-    head = TFSegformerDecodeHead(model.config)
+    head = api.TFSegformerDecodeHead(model.config)
     states = model(X, output_hidden_states=True).hidden_states
     assert head(states).shape == (len(X), 16, 16, 11)  # channels last
 
@@ -149,9 +147,9 @@ def test_decode_head_alone(model):
 @legacy_fault(4)
 @pytest.mark.parametrize("size", [(64, 64), (64, 96)])
 def test_a_last_stage_that_is_not_reshaped(size):
-    segmenter = TFSegformerForSemanticSegmentation(tiny_config(reshape_last_stage=False))
+    segmenter = api.TFSegformerForSemanticSegmentation(tiny_config(reshape_last_stage=False))
     assert segmenter(np.zeros((1, 3, *size), "float32")).logits.shape[2:] == (size[0] // 4, size[1] // 4)
-    classifier = TFSegformerForImageClassification(tiny_config(reshape_last_stage=False))
+    classifier = api.TFSegformerForImageClassification(tiny_config(reshape_last_stage=False))
     assert classifier(np.zeros((1, 3, *size), "float32")).logits.shape == (1, 5)
 
 
@@ -180,7 +178,7 @@ def test_attributes(model):
 
 @legacy_fault(8)
 def test_a_new_head_is_initialised_as_the_reference():
-    model = TFSegformerForSemanticSegmentation(tiny_config(decoder_hidden_size=128, num_labels=64))
+    model = api.TFSegformerForSemanticSegmentation(tiny_config(decoder_hidden_size=128, num_labels=64))
     model(np.zeros((1, 3, 32, 32), "float32"))
     kernel = model.decode_head.classifier.kernel
     assert np.std(np.asarray(kernel)) == pytest.approx(model.config.initializer_range, rel=0.05)
@@ -189,8 +187,16 @@ def test_a_new_head_is_initialised_as_the_reference():
 @pytest.mark.parametrize(
     ("auto", "model_class", "folder"),
     [
-        (TFAutoModelForSemanticSegmentation, TFSegformerForSemanticSegmentation, SEGMENTATION / "tf_h5"),
-        (TFAutoModelForImageClassification, TFSegformerForImageClassification, CLASSIFICATION / "tf_h5"),
+        (
+            api.TFAutoModelForSemanticSegmentation,
+            api.TFSegformerForSemanticSegmentation,
+            SEGMENTATION / "tf_h5",
+        ),
+        (
+            api.TFAutoModelForImageClassification,
+            api.TFSegformerForImageClassification,
+            CLASSIFICATION / "tf_h5",
+        ),
     ],
 )
 def test_auto_classes(auto, model_class, folder):
@@ -202,7 +208,7 @@ def test_auto_classes(auto, model_class, folder):
 
 @legacy_fault(9)
 def test_shards_in_a_subfolder(model):
-    sharded = TFSegformerForSemanticSegmentation.from_pretrained(
+    sharded = api.TFSegformerForSemanticSegmentation.from_pretrained(
         str(SEGMENTATION), subfolder="tf_h5_sharded", use_safetensors=False
     )
     np.testing.assert_array_equal(sharded(X).logits, model(X).logits)
@@ -234,7 +240,7 @@ def test_pixels_without_a_label(model, case):
 
 @legacy_fault(3)
 def test_one_label_is_binary():
-    model = TFSegformerForSemanticSegmentation(tiny_config(num_labels=1))
+    model = api.TFSegformerForSemanticSegmentation(tiny_config(num_labels=1))
     pixels, labels = tiny_batch()
     loss = model(pixels, labels=np.minimum(labels, 1)).loss
     assert np.isfinite(np.asarray(loss)).all()
@@ -261,7 +267,7 @@ def test_training_draws_dropout(model):
 
 @pytest.mark.parametrize("form", ["dict", "x and y"])
 def test_compile_without_a_loss_and_fit(form):
-    model = TFSegformerForSemanticSegmentation(tiny_config())
+    model = api.TFSegformerForSemanticSegmentation(tiny_config())
     model.compile(optimizer="adam")
     pixels, labels = tiny_batch()
     x, y = ({"pixel_values": pixels, "labels": labels}, None) if form == "dict" else (pixels, labels)
@@ -271,7 +277,7 @@ def test_compile_without_a_loss_and_fit(form):
 
 @legacy_fault(2)
 def test_fit_with_pixels_without_a_label():
-    model = TFSegformerForSemanticSegmentation(tiny_config())
+    model = api.TFSegformerForSemanticSegmentation(tiny_config())
     model.compile(optimizer="adam")
     pixels, labels = tiny_batch(ignoring=True)
     history = model.fit({"pixel_values": pixels, "labels": labels}, epochs=2, verbose=0)
@@ -281,7 +287,7 @@ def test_fit_with_pixels_without_a_label():
 @legacy_fault(6)
 def test_mixed_precision_trains(policy):
     policy("mixed_float16")
-    model = TFSegformerForSemanticSegmentation(tiny_config(drop_path_rate=0.5))
+    model = api.TFSegformerForSemanticSegmentation(tiny_config(drop_path_rate=0.5))
     pixels, labels = tiny_batch()
     with tf.GradientTape() as tape:
         outputs = model(pixels, labels=labels, training=True)
@@ -296,7 +302,7 @@ def test_prepare_tf_dataset():
     dataset = datasets.Dataset.from_dict(
         {"pixel_values": list(pixels), "labels": list(labels), "file": list("abcd")}
     )
-    model = TFSegformerForSemanticSegmentation(tiny_config())
+    model = api.TFSegformerForSemanticSegmentation(tiny_config())
     batches = model.prepare_tf_dataset(dataset, batch_size=2, shuffle=False)
     assert len(batches) == 2
     x, y = next(iter(batches))
@@ -325,7 +331,7 @@ def test_serving_takes_any_size(model):
 
 
 saving = pytest.mark.skipif(
-    not hasattr(TFSegformerModel, "save_pretrained"), reason="save_pretrained comes with another change"
+    not hasattr(api.TFSegformerModel, "save_pretrained"), reason="save_pretrained comes with another change"
 )
 
 
@@ -333,7 +339,7 @@ saving = pytest.mark.skipif(
 @pytest.mark.parametrize("arguments", [{}, {"max_shard_size": "20KB"}, {"safe_serialization": True}], ids=str)
 def test_saving_and_loading_again(model, arguments, tmp_path):
     model.save_pretrained(str(tmp_path), **arguments)
-    again = TFSegformerForSemanticSegmentation.from_pretrained(str(tmp_path))
+    again = api.TFSegformerForSemanticSegmentation.from_pretrained(str(tmp_path))
     np.testing.assert_array_equal(again(X).logits, model(X).logits)
 
 
@@ -361,7 +367,7 @@ def pixel_values(image, height, width):
     return ((scaled - MEAN) / STD).transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("processor_class", [SegformerImageProcessor, SegformerFeatureExtractor])
+@pytest.mark.parametrize("processor_class", [api.SegformerImageProcessor, api.SegformerFeatureExtractor])
 def test_image_processor(processor_class, model):
     processor = processor_class(size={"height": 64, "width": 96})
     inputs = processor(images=PHOTO, return_tensors="tf")
@@ -372,7 +378,7 @@ def test_image_processor(processor_class, model):
 
 
 def test_lists_arrays_and_tensors_are_images():
-    processor = SegformerImageProcessor(size=64)
+    processor = api.SegformerImageProcessor(size=64)
     array = np.asarray(PHOTO)
     for images in ([PHOTO, PHOTO], [array, array], np.stack([array, array]), tf.constant([array, array])):
         found = processor(images, return_tensors="np").pixel_values
@@ -380,7 +386,7 @@ def test_lists_arrays_and_tensors_are_images():
 
 
 def test_steps_can_be_left_out():
-    processor = SegformerImageProcessor()
+    processor = api.SegformerImageProcessor()
     array = np.asarray(PHOTO)
     nothing = {"do_resize": False, "do_rescale": False, "do_normalize": False}
     np.testing.assert_array_equal(processor(array, **nothing).pixel_values[0], array.transpose(2, 0, 1))
@@ -389,7 +395,7 @@ def test_steps_can_be_left_out():
 
 
 def test_label_maps():
-    processor = SegformerImageProcessor(size={"height": 4, "width": 4}, do_reduce_labels=True)
+    processor = api.SegformerImageProcessor(size={"height": 4, "width": 4}, do_reduce_labels=True)
     label_map = np.array([[0, 1], [255, 3]], np.uint8)
     inputs = processor(np.zeros((2, 2, 3), np.uint8), label_map, return_tensors="tf")
     assert inputs["labels"].dtype == tf.int64
@@ -398,13 +404,13 @@ def test_label_maps():
 
 
 def test_a_config_file_in_the_old_style(tmp_path):
-    processor = SegformerImageProcessor.from_pretrained(str(SEGMENTATION), do_resize=False)
+    processor = api.SegformerImageProcessor.from_pretrained(str(SEGMENTATION), do_resize=False)
     assert processor.do_resize is False
     processor.save_pretrained(str(tmp_path))
-    again = SegformerImageProcessor.from_pretrained(str(tmp_path))
+    again = api.SegformerImageProcessor.from_pretrained(str(tmp_path))
     assert again.size == processor.size and again.do_resize is False
 
 
 def test_a_gray_image_is_refused():
     with pytest.raises(ValueError):
-        SegformerImageProcessor()(PHOTO.convert("L"))
+        api.SegformerImageProcessor()(PHOTO.convert("L"))
