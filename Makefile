@@ -28,7 +28,8 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow \
+    legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -84,6 +85,18 @@ environments: setup ## one environment for each older TensorFlow: .venvs/tensorf
 test-old-tensorflow: environments ## executes exports in a Session of each older TensorFlow
 	@OLD_TENSORFLOW='$(OLD_TENSORFLOW)' $(PY) -m pytest -m old_tensorflow $(PYTEST)
 	@echo "The exports gave the same results under TensorFlow $(OLD_TENSORFLOW)."
+
+legacy-environment: ## transformers 4.57.6 with its TensorFlow classes: .venvs/legacy
+	@python=$$(sh tools/find-python.sh 3.11 3.12) && "$$python" tools/environment.py $(OLD_VENVS)/legacy \
+	    --install transformers tensorflow tf-keras datasets pillow pytest \
+	    --constraints tests/environments/legacy.txt
+
+legacy-api: legacy-environment ## writes the legacy API's names and arguments: tests/migration/legacy_api.json
+	@$(OLD_VENVS)/legacy/bin/python tools/dump_legacy_api.py tests/migration/legacy_api.json
+
+test-legacy: legacy-environment ## the migration tests against the legacy classes themselves
+	@LEGACY_TRANSFORMERS=1 TF_USE_LEGACY_KERAS=1 $(OLD_VENVS)/legacy/bin/pytest \
+	    -c tests/migration/legacy.ini tests/migration/test_migration.py $(PYTEST)
 
 dist: setup ## wheel and sdist: dist/
 	@rm -rf dist build

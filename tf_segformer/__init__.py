@@ -14,7 +14,14 @@ from tf_segformer import environment as _environment
 
 _environment.check()
 
+from transformers import SegformerConfig  # noqa: E402
+
+from tf_segformer.auto import (  # noqa: E402
+    TFAutoModelForImageClassification,
+    TFAutoModelForSemanticSegmentation,
+)
 from tf_segformer.configuration import VARIANTS, variant_config  # noqa: E402
+from tf_segformer.image_processor import TFSegformerImageProcessor  # noqa: E402
 from tf_segformer.modeling import (  # noqa: E402
     TFSegformerDecodeHead,
     TFSegformerForImageClassification,
@@ -28,12 +35,21 @@ from tf_segformer.outputs import (  # noqa: E402
     TFSequenceClassifierOutput,
 )
 
+# The names that one import line of the legacy API also brings in.
+SegformerImageProcessor = SegformerFeatureExtractor = TFSegformerImageProcessor
+
 __all__ = [
     "VARIANTS",
+    "SegformerConfig",
+    "SegformerFeatureExtractor",
+    "SegformerImageProcessor",
+    "TFAutoModelForImageClassification",
+    "TFAutoModelForSemanticSegmentation",
     "TFBaseModelOutput",
     "TFSegformerDecodeHead",
     "TFSegformerForImageClassification",
     "TFSegformerForSemanticSegmentation",
+    "TFSegformerImageProcessor",
     "TFSegformerModel",
     "TFSegformerPreTrainedModel",
     "TFSemanticSegmenterOutput",

@@ -3,6 +3,8 @@
 import tensorflow as tf
 from transformers import SegformerConfig
 
+from tf_segformer.configuration import number_of_labels
+from tf_segformer.label_checks import check_batch, check_dtype, check_range
 from tf_segformer.numerics import resize_bilinear
 
 
@@ -10,11 +12,12 @@ def segmentation_loss(labels: tf.Tensor, logits: tf.Tensor, num_labels: int, ign
     """Cross entropy over the pixels that carry a label.
 
     The logits are resized to the labels' size first, as `SegformerForSemanticSegmentation` does. With one
-    label it is the binary cross entropy, whose mean the reference takes over all pixels, ignored ones
-    counted as zero. Where every pixel is ignored the loss is 0; the reference's is NaN.
+    label it is the binary cross entropy, whose mean the reference takes over all pixels, ignored and
+    negative ones counted as zero. Where every pixel is ignored the loss is 0; the reference's is NaN.
 
     Args:
-        labels: (B, H, W), integer; 0 ≤ label < num_labels (or 0, 1 with one label), or `ignore_index`.
+        labels: (B, H, W), integer; 0 ≤ label < num_labels or `ignore_index`. With one label 0, 1 or
+            `ignore_index`, and floating ones between are probabilities, as in the reference.
         logits: (B, h, w, num_labels), channels last.
         num_labels: The number of classes.
         ignore_index: The label of pixels that do not count.
@@ -23,44 +26,42 @@ def segmentation_loss(labels: tf.Tensor, logits: tf.Tensor, num_labels: int, ign
         A scalar, float32 or float64.
 
     Raises:
-        ValueError: `labels` has another rank or a batch size that cannot match.
-        tf.errors.InvalidArgumentError: a label lies outside the range.
+        ValueError: `labels` or `logits` has a wrong rank or dtype, or there are not as many of both.
+        tf.errors.InvalidArgumentError: a label lies outside the range; numbers only known at run time differ.
     """
     labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank != 3:
+    if labels.shape.rank not in (3, None):
         raise ValueError(
             f"labels has shape {tuple(labels.shape)}; expected (batch, height, width), one class id per "
             "pixel."
         )
-    if not logits.shape[:1].is_compatible_with(labels.shape[:1]):
+    if logits.shape[-1] not in (num_labels, None):
         raise ValueError(
-            f"labels holds {labels.shape[0]} label maps for {logits.shape[0]} images; expected one per image."
+            f"logits has shape {tuple(logits.shape)}; expected (batch, height, width, {num_labels}), "
+            "channels last. A model's outputs.logits need tf.transpose(logits, (0, 2, 3, 1)) first."
         )
+    check_dtype(labels, floating=num_labels == 1)
+    labels = check_batch(labels, logits, "label maps")
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)  # mixed precision: the sum over pixels needs float32
-    labels = tf.cast(labels, tf.int32)
-    valid = tf.not_equal(labels, ignore_index)
-    labels = tf.where(valid, labels, 0)
     logits = resize_bilinear(logits, tf.shape(labels)[1], tf.shape(labels)[2])
-    counted = tf.cast(valid, logits.dtype)
 
     if num_labels == 1:
-        counted *= tf.cast(labels >= 0, logits.dtype)
-        per_pixel = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(labels, logits.dtype), logits[..., 0])
-        return tf.reduce_mean(per_pixel * counted)
+        if not labels.dtype.is_floating:
+            labels = tf.cast(labels, tf.int64)
+        valid = (labels >= tf.zeros([], labels.dtype)) & (labels != tf.cast(ignore_index, labels.dtype))
+        labels = check_range(labels, valid, 1, f"be 0, 1 or the ignore index {ignore_index}")
+        target = tf.cast(tf.where(valid, labels, tf.zeros([], labels.dtype)), logits.dtype)
+        per_pixel = tf.nn.sigmoid_cross_entropy_with_logits(target, logits[..., 0])
+        return tf.reduce_mean(per_pixel * tf.cast(valid, logits.dtype))
 
-    in_range = tf.reduce_all((labels >= 0) & (labels < num_labels))
-    check = tf.debugging.Assert(
-        in_range,
-        [
-            f"labels must lie in [0, {num_labels}) or be the ignore index {ignore_index}; found",
-            tf.reduce_min(labels),
-            "to",
-            tf.reduce_max(labels),
-        ],
+    labels = tf.cast(labels, tf.int64)
+    valid = labels != ignore_index
+    labels = check_range(
+        labels, valid, num_labels - 1, f"lie in [0, {num_labels}) or be the ignore index {ignore_index}"
     )
-    with tf.control_dependencies([check] if check is not None else []):
-        labels = tf.identity(labels)
+    labels = tf.where(valid, labels, 0)
+    counted = tf.cast(valid, logits.dtype)
     per_pixel = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     return tf.math.divide_no_nan(tf.reduce_sum(per_pixel * counted), tf.reduce_sum(counted))
 
@@ -75,23 +76,46 @@ def classification_loss(labels: tf.Tensor, logits: tf.Tensor, config: SegformerC
         labels: (B,) integer or floating, or (B, num_labels) floating.
         logits: (B, num_labels).
         config: Names the number of labels and the problem type.
+
+    Raises:
+        ValueError: `labels` has a wrong shape or dtype for the problem, or not one entry per image.
+        tf.errors.InvalidArgumentError: a label lies outside the range; numbers only known at run time differ.
     """
     labels = tf.convert_to_tensor(labels)
     if logits.dtype != tf.float64:
         logits = tf.cast(logits, tf.float32)
-    problem = config.problem_type
+    num_labels, problem = number_of_labels(config), config.problem_type
     if problem is None:
-        if config.num_labels == 1:
+        if num_labels == 1:
             problem = "regression"
         elif labels.dtype.is_integer:
             problem = "single_label_classification"
         else:
             problem = "multi_label_classification"
+    per_class = problem == "multi_label_classification" or (problem == "regression" and num_labels > 1)
+    _check_shape(labels, problem, num_labels if per_class else 1)
+    labels = check_batch(labels, logits, "labels")
     if problem == "regression":
+        check_dtype(labels, floating=True)
         target = tf.reshape(tf.cast(labels, logits.dtype), tf.shape(logits))
         return tf.reduce_mean(tf.math.squared_difference(logits, target))
     if problem == "multi_label_classification":
+        check_dtype(labels, floating=True)
         target = tf.cast(labels, logits.dtype)
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(target, logits))
-    labels = tf.reshape(tf.cast(labels, tf.int32), (-1,))
+    check_dtype(labels, floating=False)
+    labels = tf.cast(tf.reshape(labels, (-1,)), tf.int64)
+    labels = check_range(labels, tf.ones_like(labels, tf.bool), num_labels - 1, f"lie in [0, {num_labels})")
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _check_shape(labels: tf.Tensor, problem: str, columns: int) -> None:
+    """Labels are (B, columns), or (B,) where one column is expected."""
+    rank = labels.shape.rank
+    if rank is None or (rank == 1 and columns == 1) or (rank == 2 and labels.shape[1] in (columns, None)):
+        return
+    expected = "(batch,)" if columns == 1 else f"(batch, {columns})"
+    raise ValueError(
+        f"labels has shape {tuple(labels.shape)}; expected {expected} for {problem} (config.problem_type, or "
+        "guessed from num_labels and the labels' dtype)."
+    )

@@ -118,11 +118,23 @@ class TFSegformerForImageClassification(TFSegformerPreTrainedModel):
         tap(self, "classifier.pooled", pooled)
         logits = tap(self, "classifier", self.classifier(pooled))
         output = TFSequenceClassifierOutput(
-            loss=None if labels is None else classification_loss(labels, logits, self.config),
+            loss=None if labels is None else self.hf_compute_loss(labels, logits),
             logits=logits,
             **self._extras(features, attentions, output_attentions, output_hidden_states),
         )
         return self._returned(output, return_dict)
+
+    def hf_compute_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """The loss of labels and logits; see `losses.classification_loss`. Override it to train on another.
+
+        Args:
+            labels: (B,) class ids.
+            logits: (B, num_labels).
+
+        Returns:
+            A scalar. (The legacy class returned (B,), one loss per image.)
+        """
+        return classification_loss(labels, logits, self.config)
 
 
 @keras.saving.register_keras_serializable(package="tf_segformer")
@@ -131,7 +143,9 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
 
     def __init__(self, config: SegformerConfig | Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(config, **kwargs)
-        self.decode_head = TFSegformerDecodeHead(self.config, dtype=self.dtype_policy)
+        self.decode_head = TFSegformerDecodeHead(
+            self.config, data_format="channels_last", dtype=self.dtype_policy
+        )
         self.build()
 
     def build(self, input_shape=None) -> None:  # noqa: D102
@@ -165,7 +179,7 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
         features, attentions = self._encode(x, training)
         logits = self.decode_head(features, training=training)
         output = TFSemanticSegmenterOutput(
-            loss=None if labels is None else self._loss(labels, logits),
+            loss=None if labels is None else self.hf_compute_loss(logits, labels),
             logits=self._outward(logits),
             **self._extras(features, attentions, output_attentions, output_hidden_states),
         )
@@ -182,7 +196,17 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
         """
         return InferenceNetwork(self)
 
-    def _loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    def hf_compute_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """The loss of logits and labels; see `losses.segmentation_loss`. Override it to train on another.
+
+        Args:
+            logits: (B, h, w, num_labels), channels last as the decode head returns them, unlike the outputs'
+                `logits`.
+            labels: (B, H, W) class ids at any size.
+
+        Returns:
+            A scalar. (The legacy class returned it in the shape (1,).)
+        """
         return segmentation_loss(
             labels,
             logits,

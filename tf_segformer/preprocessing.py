@@ -69,18 +69,7 @@ class ImageProcessing:
             FileNotFoundError: there is neither of the two files.
             ValueError: the file is not JSON, or an entry cannot be used.
         """
-        nested, plain = (
-            Path(folder) / name for name in ("processor_config.json", "preprocessor_config.json")
-        )
-        if nested.is_file() and "image_processor" in (config := _read_json(nested)):
-            return cls.from_dict(config["image_processor"])
-        if not plain.is_file():
-            raise FileNotFoundError(
-                f"{plain} does not exist, so the checkpoint's preprocessing is unknown. Copy the "
-                "file from where the checkpoint was published, or write the default one: "
-                f"ImageProcessing().save_pretrained({str(folder)!r})."
-            )
-        return cls.from_dict(_read_json(plain))
+        return cls.from_dict(read_processing_config(folder))
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
@@ -141,6 +130,20 @@ class ImageProcessing:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.to_dict(), indent=2) + "\n")
         return path
+
+
+def read_processing_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the entries of a folder's preprocessing file; see `ImageProcessing.from_pretrained`."""
+    nested, plain = (Path(folder) / name for name in ("processor_config.json", "preprocessor_config.json"))
+    if nested.is_file() and "image_processor" in (config := _read_json(nested)):
+        return config["image_processor"]
+    if not plain.is_file():
+        raise FileNotFoundError(
+            f"{plain} does not exist, so the checkpoint's preprocessing is unknown. Copy the "
+            "file from where the checkpoint was published, or write the default one: "
+            f"ImageProcessing().save_pretrained({str(folder)!r})."
+        )
+    return _read_json(plain)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

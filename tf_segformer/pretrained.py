@@ -10,6 +10,8 @@ from transformers import SegformerConfig
 from tf_segformer.configuration import check_config
 from tf_segformer.layers import Encoder, SegformerLayer
 from tf_segformer.pretrained_methods import PretrainedMethods
+from tf_segformer.serving_signature import ServingSignature
+from tf_segformer.training import Training
 
 
 class TFSegformerMainLayer(SegformerLayer):
@@ -27,7 +29,7 @@ class TFSegformerMainLayer(SegformerLayer):
         return self.encoder(x, training=training)
 
 
-class TFSegformerPreTrainedModel(PretrainedMethods, keras.Model):
+class TFSegformerPreTrainedModel(PretrainedMethods, ServingSignature, Training):
     """What the SegFormer models share: config, data format, loading, and the shape of their outputs.
 
     Args:
@@ -63,6 +65,7 @@ class TFSegformerPreTrainedModel(PretrainedMethods, keras.Model):
         super().__init__(**kwargs)
         check_config(config)
         self.config = config
+        self.name_or_path = config.name_or_path
         self.data_format = data_format
         self.segformer = TFSegformerMainLayer(config, dtype=self.dtype_policy)
 
@@ -73,6 +76,12 @@ class TFSegformerPreTrainedModel(PretrainedMethods, keras.Model):
         """The number of parameters; batch-norm statistics count as not trainable."""
         weights = self.trainable_weights if only_trainable else self.weights
         return sum(int(weight.shape.num_elements()) for weight in weights)
+
+    def __call__(self, pixel_values: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Call the model. Keras takes dicts as input, but not the image processor's `BatchFeature`."""
+        if isinstance(pixel_values, Mapping):
+            pixel_values = dict(pixel_values)
+        return super().__call__(pixel_values, *args, **kwargs)
 
     def get_config(self) -> dict:  # noqa: D102
         return {

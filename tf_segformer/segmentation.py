@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -74,14 +75,24 @@ def load_image_processing(name_or_path: str | os.PathLike) -> ImageProcessing:
         CheckpointError: there is no such file.
         ConfigError: an entry cannot be used.
     """
-    found = [path for name in PROCESSING_FILES if (path := find_file(name_or_path, name))]
+    folder = find_processing_folder(name_or_path)
+    try:
+        return ImageProcessing.from_pretrained(folder)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def find_processing_folder(name_or_path: str | os.PathLike, **hub_arguments: Any) -> Path:
+    """The folder with a checkpoint's preprocessing files, fetched from the Hub into its cache if need be.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    found = [path for name in PROCESSING_FILES if (path := find_file(name_or_path, name, **hub_arguments))]
     if not found:
         raise CheckpointError(
             f"{name_or_path} holds no preprocessor_config.json, so how to prepare images for it is unknown. "
             "Fetch the file from where the checkpoint was published, or write the default one: "
             "ImageProcessing().save_pretrained(folder)."
         )
-    try:
-        return ImageProcessing.from_pretrained(Path(found[0]).parent)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    return Path(found[0]).parent

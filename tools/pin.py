@@ -22,8 +22,18 @@ from packaging.utils import parse_wheel_filename
 ROOT = Path(__file__).resolve().parent.parent
 # The one version that is chosen by hand: the reference that every number was measured against.
 PYTORCH = "torch==2.13.0"
-# What servers run; tests/environments/ executes exports under them.
-OLD_TENSORFLOW = ("2.18", "2.20")
+# The separate environments of tests/environments/: what is installed, and the versions chosen by hand.
+ENVIRONMENTS = {
+    # what servers run: exports are executed under them
+    "tensorflow-2.18": ("TensorFlow 2.18, alone", ["tensorflow", "numpy"], ["tensorflow==2.18.*"]),
+    "tensorflow-2.20": ("TensorFlow 2.20, alone", ["tensorflow", "numpy"], ["tensorflow==2.20.*"]),
+    # the last transformers with TensorFlow classes, and the TensorFlow that it was last tested with
+    "legacy": (
+        "The legacy TensorFlow classes of transformers 4.57.6",
+        ["transformers", "tensorflow", "tf-keras", "datasets", "pillow", "pytest"],
+        ["transformers==4.57.6", "tensorflow==2.19.*", "tf-keras==2.19.*"],
+    ),
+}
 # Sizes are said for the middle one of the supported Python versions; the others differ by little.
 PYTHON = "3.12"
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
@@ -105,13 +115,14 @@ def main() -> None:
     """Write all constraints files."""
     packages = resolve(ROOT / "pyproject.toml", PYTORCH, "--extra", "dev")
     write(ROOT / "constraints.txt", packages, "Everything that `make demo` and `make test` install.")
-    for version in OLD_TENSORFLOW:
+    for name, (subject, requirements, constraints) in ENVIRONMENTS.items():
         with tempfile.TemporaryDirectory() as scratch:
             source = Path(scratch) / "requirements.in"
-            source.write_text("tensorflow\nnumpy\n", encoding="utf-8")
-            packages = resolve(source, f"tensorflow=={version}.*")
-        path = ROOT / "tests" / "environments" / f"tensorflow-{version}.txt"
-        write(path, packages, f"TensorFlow {version}, alone, for `make environments`.")
+            source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+            packages = resolve(source, "\n".join(constraints))
+        target = "make legacy-environment" if name == "legacy" else "make environments"
+        path = ROOT / "tests" / "environments" / f"{name}.txt"
+        write(path, packages, f"{subject}, for `{target}`.")
 
 
 if __name__ == "__main__":

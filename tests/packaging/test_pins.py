@@ -13,7 +13,7 @@ from tf_segformer.environment import PYTHON_RANGE
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-CONSTRAINTS = [ROOT / "constraints.txt", *sorted((ROOT / "tests" / "environments").glob("tensorflow-*.txt"))]
+CONSTRAINTS = [ROOT / "constraints.txt", *sorted((ROOT / "tests" / "environments").glob("*.txt"))]
 
 
 def pins(path):

@@ -194,12 +194,34 @@ def test_encoder_alone_equals_the_last_hidden_state(model):
     np.testing.assert_array_equal(encoder(x).last_hidden_state, expected)
 
 
-def test_decode_head_alone(model):
-    head = TFSegformerDecodeHead(model.config)
-    maps = [tf.ones((2, 12 >> i, 18 >> i, c)) for i, c in enumerate(model.config.hidden_sizes)]
-    assert head(maps).shape == (2, 12, 18, 11)
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_decode_head_alone(model, data_format):
+    head = TFSegformerDecodeHead(model.config, data_format=data_format)
+    head.build()
+    for variable, trained in zip(head.weights, model.decode_head.weights, strict=True):
+        variable.assign(trained)
+    x = pixels(64, 96, batch=2)
+    output = model(x, output_hidden_states=True)
+    states = output.hidden_states
+    if data_format == "channels_last":
+        states = [tf.transpose(state, (0, 2, 3, 1)) for state in states]
+    expected = tf.transpose(output.logits, (0, 2, 3, 1))  # the head's logits are channels last
+    np.testing.assert_array_equal(head(states), expected)
+    flat = model.segformer(tf.transpose(x, (0, 2, 3, 1)))[0][-1]
+    flat = tf.reshape(flat, (2, -1, flat.shape[-1]))  # as reshape_last_stage=False leaves it
+    np.testing.assert_array_equal(head([*states[:3], flat]), expected)
     again = TFSegformerDecodeHead.from_config(head.get_config())
     assert again.config.to_dict() == head.config.to_dict()
+    assert again.data_format == data_format
+
+
+def test_feature_maps_in_the_wrong_order_or_number_are_named(model):
+    head = TFSegformerDecodeHead(model.config)
+    states = model(pixels(), output_hidden_states=True).hidden_states
+    with pytest.raises(ValueError, match=r"3 feature maps; expected 4"):
+        head(states[:3])
+    with pytest.raises(ValueError, match=r"encoder_hidden_states\[0\] .* with 8 channels"):
+        head([tf.transpose(state, (0, 2, 3, 1)) for state in states])
 
 
 def test_last_stage_may_stay_flat(model):
