@@ -79,9 +79,11 @@ def main() -> None:
 
     import transformers
 
-    classes = {name: {"members": members(getattr(transformers, name))} for name in CLASSES}
+    classes: dict[str, dict[str, Any]] = {
+        name: {"members": members(getattr(transformers, name))} for name in CLASSES
+    }
     for name, module in OUTPUTS.items():
-        output = getattr(importlib.import_module(module), name)
+        output: Any = getattr(importlib.import_module(module), name)
         assert is_dataclass(output)
         classes[name] = {"fields": [field.name for field in fields(output)], "members": members(output)}
     dump = {"transformers": transformers.__version__, "command": "make legacy-api", "classes": classes}

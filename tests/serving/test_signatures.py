@@ -9,6 +9,7 @@ from PIL import Image
 
 from serving.signatures import trace_signatures
 from tf_segformer.configuration import variant_config
+from tf_segformer.inference import Prediction
 from tf_segformer.labels import LabelSet, distinct_palette, label_set_for
 from tf_segformer.postprocessing import label_map
 from tf_segformer.preprocessing import ImageProcessing, preprocess
@@ -138,18 +139,23 @@ def test_an_empty_batch_is_answered_with_an_empty_batch(served):
 
 
 class FakeModel:
-    """The network's call contract; the winning class is written in the red channel of the input."""
+    """What an export asks of a model; the winning class is written in the red channel of the input."""
 
     def __init__(self, classes):
         self.config = variant_config("b0", num_labels=classes)
-        self.weights = []
 
-    def __call__(self, pixel_values, output_hidden_states, training):
+    def fold_for_inference(self):
+        return FakeNetwork(self.config.num_labels)
+
+
+class FakeNetwork(tf.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+
+    def __call__(self, pixel_values):
         winner = tf.cast(tf.round(pixel_values[..., 0]), tf.int32)
-        output = type("Output", (), {})()
-        output.logits = tf.one_hot(winner, self.config.num_labels)
-        output.hidden_states = (pixel_values,) * 4
-        return output
+        return Prediction(tf.one_hot(winner, self.classes), (pixel_values,) * 4)
 
 
 @pytest.mark.parametrize(("classes", "mode", "factor"), [(255, "L", 1), (256, "I;16", 1), (766, "I;16", 3)])
