@@ -83,8 +83,8 @@ def main() -> None:
         name: {"members": members(getattr(transformers, name))} for name in CLASSES
     }
     for name, module in OUTPUTS.items():
-        output: Any = getattr(importlib.import_module(module), name)
-        assert is_dataclass(output)
+        output = getattr(importlib.import_module(module), name)
+        assert isinstance(output, type) and is_dataclass(output)
         classes[name] = {"fields": [field.name for field in fields(output)], "members": members(output)}
     dump = {"transformers": transformers.__version__, "command": "make legacy-api", "classes": classes}
     Path(sys.argv[1]).write_text(json.dumps(dump, indent=1) + "\n", encoding="utf-8")
