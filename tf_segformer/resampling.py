@@ -25,7 +25,7 @@ PASS_ORDERS: tuple[PassOrder, ...] = ("pillow>=13", "pillow<13")
 # Measured: with blocks of 8 the matrix products waste little on zeros (K is (8 + 2) scales long, a
 # filter 2); with larger chunks the memory grows, with smaller ones threads wait for each other.
 _BLOCK = 8
-_CHUNK = 1 << 19
+_CHUNK = 1 << 20
 _ALIGNED_ROWS = 64  # that many rows of any width end on a cache line: slicing them copies nothing
 
 # Products are taken in float32, several times as fast as float64. A weight of 22 bits times a level
