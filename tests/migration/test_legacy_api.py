@@ -7,6 +7,7 @@ they did is the business of `test_migration.py` and of the tests of each module.
 import enum
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,11 @@ def test_every_entry_of_the_list_names_something_of_the_legacy_api():
     for table in ("arguments", "through_kwargs", "defaults"):
         for name in LEFT_OUT[table].keys() - {"about"}:
             assert any(each == name or each.endswith(f".{name}") for each in known), name
+
+
+def test_every_legacy_fault_is_in_the_guide_and_shown_by_a_test():
+    tests = (HERE / "test_migration.py").read_text()
+    guide = (HERE.parents[1] / "docs" / "migrating.md").read_text()
+    shown = {int(number) for number in re.findall(r"^@legacy_fault\((\d+)\)", tests, re.MULTILINE)}
+    told = {int(number) for number in re.findall(r"^\| (\d+) \|", guide, re.MULTILINE)}
+    assert shown == told == set(range(1, 10))
