@@ -14,7 +14,7 @@ import inspect
 import json
 import os
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,7 @@ def main() -> None:
         name: {"members": members(getattr(transformers, name))} for name in CLASSES
     }
     for name, module in OUTPUTS.items():
-        output = getattr(importlib.import_module(module), name)
-        assert isinstance(output, type) and is_dataclass(output)
+        output: type = getattr(importlib.import_module(module), name)
         classes[name] = {"fields": [field.name for field in fields(output)], "members": members(output)}
     dump = {"transformers": transformers.__version__, "command": "make legacy-api", "classes": classes}
     Path(sys.argv[1]).write_text(json.dumps(dump, indent=1) + "\n", encoding="utf-8")

@@ -331,12 +331,6 @@ def test_serving_takes_any_size(model):
     assert model.serving({"pixel_values": x})["logits"].shape == (1, 11, 16, 24)
 
 
-saving = pytest.mark.skipif(
-    not hasattr(api.TFSegformerModel, "save_pretrained"), reason="save_pretrained comes with another change"
-)
-
-
-@saving
 @pytest.mark.parametrize("arguments", [{}, {"max_shard_size": "20KB"}, {"safe_serialization": True}], ids=str)
 def test_saving_and_loading_again(model, arguments, tmp_path):
     model.save_pretrained(str(tmp_path), **arguments)
@@ -344,7 +338,6 @@ def test_saving_and_loading_again(model, arguments, tmp_path):
     np.testing.assert_array_equal(again(X).logits, model(X).logits)
 
 
-@saving
 @legacy_fault(1)
 def test_saving_a_saved_model(model, tmp_path):
     model.save_pretrained(str(tmp_path), saved_model=True)
