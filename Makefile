@@ -28,8 +28,8 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow \
-    legacy-environment legacy-api test-legacy dist constraints clean
+.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow
+.PHONY: legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
 	@echo "Targets:"
@@ -94,9 +94,10 @@ legacy-environment: ## transformers 4.57.6 with its TensorFlow classes: .venvs/l
 legacy-api: legacy-environment ## writes the legacy API's names and arguments: tests/migration/legacy_api.json
 	@$(OLD_VENVS)/legacy/bin/python tools/dump_legacy_api.py tests/migration/legacy_api.json
 
-test-legacy: legacy-environment ## the migration tests against the legacy classes themselves
+test-legacy: setup legacy-environment ## the migration tests and our files, with the legacy classes themselves
 	@LEGACY_TRANSFORMERS=1 TF_USE_LEGACY_KERAS=1 $(OLD_VENVS)/legacy/bin/pytest \
 	    -c tests/migration/legacy.ini tests/migration/test_migration.py $(PYTEST)
+	@$(PY) -m pytest -m legacy
 
 dist: setup ## wheel and sdist: dist/
 	@rm -rf dist build
