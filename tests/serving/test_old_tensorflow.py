@@ -1,5 +1,6 @@
 """An export of this TensorFlow, executed in a Session of the versions that servers run."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from serving import session_check
 
@@ -46,3 +48,30 @@ def test_every_signature_gives_the_same_answer(version, version_dir, served, ker
     assert set(report["compared"]) == set(expected)
     assert report["foreign_modules"] == []
     print({name: values for name, values in report["compared"].items() if np.max(list(values.values()))})
+
+
+@pytest.mark.old_tensorflow
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_webp_file_is_read_or_gets_a_status_alone(version, version_dir, tmp_path):
+    """TensorFlow reads WebP since 2.20."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    files = []
+    for name in ("PNG", "WEBP", "GIF"):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, name)
+        files.append(file.getvalue())
+    inputs = {"serving_default/image_bytes": np.array(files, object)}
+    session_check.write_npz(tmp_path / "inputs.npz", inputs)
+    python = ENVIRONMENTS / f"tensorflow-{version}" / "bin" / "python"
+    run = subprocess.run(
+        [
+            *(python, session_check.__file__, version_dir, "--signature", "serving_default"),
+            *("--inputs", tmp_path / "inputs.npz", "--outputs", tmp_path / "outputs.npz"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    status = session_check.read_npz(tmp_path / "outputs.npz")["serving_default/status_bytes"].tolist()
+    is_read = tuple(map(int, version.split("."))) >= (2, 20)
+    assert status == [b"ok", b"ok" if is_read else b"damaged, or of a kind that is not supported", b"ok"]
