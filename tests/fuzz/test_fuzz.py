@@ -32,9 +32,8 @@ def test_no_file_crashes_or_hangs_a_session_or_is_read_otherwise_than_by_pillow(
     assert [found.group for found in report.unexplained] == [], f"examples: {tmp_path}"
 
 
-@pytest.mark.parametrize(
-    "policy", [pytest.param("keep-ratio", marks=pytest.mark.slow), pytest.param("sliding-window")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["keep-ratio", "sliding-window"])
 def test_the_same_where_images_keep_their_shape(policy, tmp_path, monkeypatch):
     from tf_segformer.resizing import Resizing
 
