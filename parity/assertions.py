@@ -22,20 +22,20 @@ import numpy as np
 from rich.console import Console
 
 from parity.arrays import compare_arrays
-from parity.compare import LANE_LEVELS, compare_lane, measure_noise
+from parity.compare import measure_noise
 from parity.evidence import gather
 from parity.images import write_test_image
 from parity.label_runners import picture_of
 from parity.miou_output import write_miou
 from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
 from parity.miou_report import Subject, print_evaluation
-from parity.outputs import Outputs
-from parity.pipeline import Run, Settings, require_dtypes, run_parity
+from parity.outputs import Outputs, whatever_happens
+from parity.pipeline import Run, Settings, compare_results, require_dtypes, run_parity
 from parity.report import print_run
 from parity.results import Manifest, Result, load_result
 from parity.run_output import write_run
 from parity.run_page import Scene, class_names_of
-from parity.terminal import DIFFERENT, EQUAL, HARNESS, PIPED_WIDTH, progress_bar, require_model
+from parity.terminal import PIPED_WIDTH, progress_bar, require_model
 from parity.thresholds import Thresholds
 
 Arrays = Mapping[str, np.ndarray]
@@ -87,9 +87,8 @@ def assert_parity(
     gates, wanted = thresholds or Thresholds(), outputs or Outputs()
     wanted.prepare()
     run: Run | None = None
-    error: str | None = "interrupted"
     scene = Scene("arrays" if isinstance(reference, Mapping) else str(reference))
-    try:
+    with whatever_happens(lambda error: write_run(wanted, scene, run, error=error, thresholds=gates)):
         if isinstance(reference, Mapping) or isinstance(candidate, Mapping):
             if not isinstance(reference, Mapping) or not isinstance(candidate, Mapping):
                 raise TypeError("assert_parity takes two mappings of arrays, two folders, or one checkpoint")
@@ -107,13 +106,6 @@ def assert_parity(
             )
             export = None if saved_model is None else Path(saved_model)
             run, scene = _of_checkpoint(str(reference), image, size, export, settings)
-        error = None
-    except Exception as problem:
-        error = str(problem) or type(problem).__name__
-        raise
-    finally:
-        code = HARNESS if run is None else EQUAL if run.equal else DIFFERENT
-        write_run(wanted, scene, run, exit_code=code, error=error, thresholds=gates)
     if not run.equal:
         text = _printed(lambda console: print_run(run, console))
         raise ParityError(run.first_difference + text + _written(wanted))
@@ -137,17 +129,10 @@ def assert_miou(request: MiouRequest, *, outputs: Outputs | None = None) -> Miou
     if wanted.html is not None and not request.pictures:
         request = replace(request, pictures=4)
     found: MiouRun | None = None
-    error: str | None = "interrupted"
-    try:
+    subject = Subject(request.model, str(request.data or request.images), thresholds=request.thresholds)
+    with whatever_happens(lambda error: write_miou(wanted, subject, found, error=error)):
         require_model(request.model)
         found = run_miou(request, say=_silent, bar=lambda title, total: progress_bar(title, total, _silent))
-        error = None
-    except Exception as problem:
-        error = str(problem) or type(problem).__name__
-        raise
-    finally:
-        subject = Subject(request.model, str(request.data or request.images), thresholds=request.thresholds)
-        write_miou(wanted, subject, found, error=error)
     if not found.evaluation.equal:
         run = found
         text = _printed(lambda console: print_evaluation(run.subject, run.evaluation, console))
@@ -164,7 +149,7 @@ def _of_arrays(reference: Arrays, candidate: Arrays, gates: Thresholds) -> Run:
     evidence = gather(
         Result(Manifest("reference", "any"), ours), Result(Manifest("candidate", "any"), theirs), lane
     )
-    return Run((lane,), (), "", (evidence,), gates)
+    return Run((lane,), (), (evidence,), gates)
 
 
 def _of_results(
@@ -172,10 +157,7 @@ def _of_results(
 ) -> Run:
     ours, theirs = load_result(reference), load_result(candidate)
     floors = None if noise is None else measure_noise(ours, load_result(noise), source=noise.name)
-    required = LANE_LEVELS[ours.manifest.dtype] if levels is None else levels
-    lane = compare_lane(ours, theirs, levels=required, floors=floors, thresholds=gates)
-    manifests = (ours.manifest, theirs.manifest)
-    return Run((lane,), manifests, floors.source if floors else "", (gather(ours, theirs, lane),), gates)
+    return compare_results(ours, theirs, levels=levels, floors=floors, thresholds=gates, pictures=True)
 
 
 def _of_checkpoint(

@@ -25,7 +25,7 @@ from parity.faults import MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
 from parity.miou_command import miou_command
-from parity.options import Dtype, Image, InProcess, Levels, Model, Size, exit_code, lanes_of, levels_of
+from parity.options import Dtype, Image, InProcess, Levels, Model, Size, lanes_of, levels_of
 from parity.pipeline import calibrate
 from parity.replay import find_fault
 from parity.report import faults_table
@@ -34,7 +34,7 @@ from parity.run_command import compare_command, run_command
 from parity.runners import RUNNERS, HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tally import StateError
-from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, workplace
+from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, exit_code, workplace
 from parity.tolerances import ToleranceError, save_noise_floors
 
 commands = typer.Typer(
@@ -64,7 +64,7 @@ def localize_command(
             model, picture, folder, lanes_of(dtype), size=size, isolate=not in_process, say=Progress()
         )
     console().print(explained, highlight=False, markup=False, soft_wrap=True)
-    return exit_code(run)
+    return exit_code(run.equal)
 
 
 @commands.command("calibrate")

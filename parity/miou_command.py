@@ -11,8 +11,8 @@ from parity.miou_output import write_miou
 from parity.miou_pipeline import MiouRequest, MiouRun, run_miou
 from parity.miou_report import Subject, print_evaluation
 from parity.options import say_where
-from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
-from parity.terminal import Progress, console, progress_bar, require_model
+from parity.outputs import Config, Html, Json, Junit, Outputs, prepared, whatever_happens
+from parity.terminal import Progress, console, exit_code, progress_bar, require_model
 
 LAYOUTS = ("auto", "ade20k", "cityscapes", "folders")
 
@@ -92,17 +92,10 @@ def miou_command(
     )
     say = Progress()
     run: MiouRun | None = None
-    error: str | None = "interrupted"
-    try:
+    subject = Subject(model, str(data or images), thresholds=thresholds)
+    with whatever_happens(lambda error: write_miou(outputs, subject, run, error=error)):
         require_model(model)
         run = run_miou(request, say=say, bar=lambda title, total: progress_bar(title, total, say))
-        error = None
-    except Exception as problem:
-        error = str(problem) or type(problem).__name__
-        raise
-    finally:
-        subject = Subject(model, str(data or images), thresholds=thresholds)
-        code = write_miou(outputs, subject, run, error=error)
     print_evaluation(run.subject, run.evaluation, console())
     say_where(outputs)
-    return code
+    return exit_code(run.evaluation.equal)

@@ -7,10 +7,10 @@ from parity.miou_page import miou_page
 from parity.miou_pipeline import MiouRun
 from parity.miou_report import Subject, miou_report_dict
 from parity.outputs import Outputs
-from parity.terminal import DIFFERENT, EQUAL, HARNESS
+from parity.terminal import exit_code
 
 
-def write_miou(outputs: Outputs, subject: Subject, run: MiouRun | None, *, error: str | None) -> int:
+def write_miou(outputs: Outputs, subject: Subject, run: MiouRun | None, *, error: str | None) -> None:
     """Write what is wanted.
 
     Args:
@@ -18,17 +18,17 @@ def write_miou(outputs: Outputs, subject: Subject, run: MiouRun | None, *, error
         subject: what was to be compared, for a run that broke down.
         run: what was found; None if the run broke down.
         error: what broke down.
-
-    Returns:
-        The exit code.
     """
-    code = HARNESS if run is None else EQUAL if run.evaluation.equal else DIFFERENT
     about = subject if run is None else run.subject
     evaluation = None if run is None else run.evaluation
     outputs.write(
-        report=lambda: miou_report_dict(about, evaluation, exit_code=code, error=error),
+        report=lambda: miou_report_dict(
+            about,
+            evaluation,
+            exit_code=exit_code(None if evaluation is None else evaluation.equal),
+            error=error,
+        ),
         cases=lambda: cases_of_evaluation(evaluation) if evaluation is not None else [],
         page=lambda: miou_page(about, evaluation, run.shown if run is not None else (), error=error),
         error=error,
     )
-    return code

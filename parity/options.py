@@ -9,8 +9,8 @@ import typer
 
 from parity.compare import LEVELS
 from parity.outputs import Outputs
-from parity.pipeline import Run, require_dtypes
-from parity.terminal import DIFFERENT, EQUAL, HARNESS, console
+from parity.pipeline import require_dtypes
+from parity.terminal import console
 
 Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
 Image = Annotated[
@@ -36,13 +36,6 @@ def say_where(outputs: Outputs) -> None:
     """Name the reports that were written."""
     for path in outputs.paths:
         console().print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)
-
-
-def exit_code(run: Run | None) -> int:
-    """The exit code of a run; None: it broke down."""
-    if run is None:
-        return HARNESS
-    return EQUAL if run.equal else DIFFERENT
 
 
 def lanes_of(dtype: str) -> tuple[str, ...]:

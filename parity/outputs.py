@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,6 +73,33 @@ class Outputs:
             write_text(self.junit, junit_xml([] if error is not None else cases(), error=error))
         if self.html is not None:
             write_text(self.html, page())
+
+
+def _plainly(problem: Exception) -> str:
+    return str(problem) or type(problem).__name__
+
+
+@contextlib.contextmanager
+def whatever_happens(
+    write: Callable[[str | None], object], describe: Callable[[Exception], str] = _plainly
+) -> Iterator[None]:
+    """Write reports at the end of the block, also if it breaks down.
+
+    A CI job that only keeps artefacts must not be left without one.
+
+    Args:
+        write: writes them; it is told what broke down, None if nothing did.
+        describe: puts an error into words.
+    """
+    error: str | None = "interrupted"
+    try:
+        yield
+        error = None
+    except Exception as problem:
+        error = describe(problem)
+        raise
+    finally:
+        write(error)
 
 
 def prepared(config: Path | None, outputs: Outputs) -> tuple[Thresholds, Outputs]:

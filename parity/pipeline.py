@@ -29,7 +29,6 @@ class Run:
     Attributes:
         lanes: one comparison per dtype and candidate.
         manifests: circumstances of every result that was made.
-        noise_source: where the float32 taps' noise floors came from; empty without such taps.
         evidence: what a report with pictures shows, one a lane, if it was asked for.
         thresholds: the gates.
         floors: the float32 taps' noise floors; None without such taps.
@@ -37,10 +36,14 @@ class Run:
 
     lanes: tuple[Lane, ...]
     manifests: tuple[Manifest, ...]
-    noise_source: str = ""
     evidence: tuple[Evidence, ...] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
     floors: NoiseFloors | None = None
+
+    @property
+    def noise_source(self) -> str:
+        """Where the float32 taps' noise floors came from; empty without such taps."""
+        return "" if self.floors is None else self.floors.source
 
     @property
     def equal(self) -> bool:
@@ -114,7 +117,6 @@ def run_parity(
     lanes: list[Lane] = []
     manifests: list[Manifest] = []
     evidence: list[Evidence] = []
-    noise_source = ""
     needs_floors = "float32" in settings.dtypes and "taps" in settings.levels_of("float32")
     measures = needs_floors and settings.floors is None
     # The float64 reference also serves the float32 lane's noise floors.
@@ -132,14 +134,12 @@ def run_parity(
         result = record("torch_ref", request, references[dtype], isolate=settings.isolate, say=say)
         manifests.append(result.manifest)
 
-    floors = settings.floors
+    floors = settings.floors if needs_floors else None
     if measures:
         say("measuring the noise floor of every tap")
         floors = measure_noise(load_result(references["float32"]), load_result(references["float64"]))
-    elif needs_floors and floors is not None:
+    elif floors is not None:
         _require_floors_fit(floors, load_result(references["float32"]).manifest)
-    if needs_floors and floors is not None:
-        noise_source = floors.source
 
     for dtype in (d for d in ("float32", "float64") if d in settings.dtypes):
         reference = load_result(references[dtype])
@@ -172,7 +172,36 @@ def run_parity(
             manifests.append(manifest)
         if not settings.keep:
             shutil.rmtree(references[dtype])
-    return Run(tuple(lanes), tuple(manifests), noise_source, tuple(evidence), settings.thresholds, floors)
+    return Run(tuple(lanes), tuple(manifests), tuple(evidence), settings.thresholds, floors)
+
+
+def compare_results(
+    reference: Result,
+    candidate: Result,
+    *,
+    levels: tuple[str, ...] | None,
+    floors: NoiseFloors | None,
+    thresholds: Thresholds,
+    pictures: bool,
+) -> Run:
+    """Compare two results that were recorded earlier.
+
+    Args:
+        reference: what counts as true.
+        candidate: what is judged.
+        levels: levels that are required; None for all that the lane has.
+        floors: noise floors of float32 taps.
+        thresholds: the gates.
+        pictures: gather what a report with pictures shows.
+
+    Raises:
+        ResultError: the results do not belong together.
+        ToleranceError: float32 taps without noise floors.
+    """
+    required = LANE_LEVELS[reference.manifest.dtype] if levels is None else levels
+    lane = compare_lane(reference, candidate, levels=required, floors=floors, thresholds=thresholds)
+    evidence = (gather(reference, candidate, lane),) if pictures else ()
+    return Run((lane,), (reference.manifest, candidate.manifest), evidence, thresholds, floors)
 
 
 def calibrate(

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from parity.compare import LANE_LEVELS, compare_lane, measure_noise
-from parity.evidence import gather
+from parity.compare import measure_noise
 from parity.label_runners import picture_of
 from parity.options import (
     AllTaps,
@@ -20,19 +19,18 @@ from parity.options import (
     Model,
     Size,
     Work,
-    exit_code,
     lanes_of,
     levels_of,
     say_where,
 )
-from parity.outputs import Config, Html, Json, Junit, Outputs, prepared
-from parity.pipeline import Run, Settings, run_parity
+from parity.outputs import Config, Html, Json, Junit, Outputs, prepared, whatever_happens
+from parity.pipeline import Run, Settings, compare_results, run_parity
 from parity.report import print_run
 from parity.results import ResultError, load_result
 from parity.run_output import write_run
 from parity.run_page import Scene, class_names_of
 from parity.runners import HarnessError
-from parity.terminal import Progress, console, workplace
+from parity.terminal import Progress, console, exit_code, workplace
 from parity.tolerances import ToleranceError, load_noise_floors
 
 
@@ -64,36 +62,28 @@ def run_command(
     thresholds, outputs = prepared(config, Outputs(report, junit, html))
     scene = Scene(model, "seeded test picture" if image is None else image.name, None, class_names_of(model))
     run: Run | None = None
-    error: str | None = "interrupted"
-    try:
-        with workplace(model, image, work) as (folder, picture):
-            settings = Settings(
-                dtypes=lanes,
-                levels=chosen,
-                floors=load_noise_floors(tolerances) if tolerances is not None else None,
-                isolate=not in_process,
-                keep=work is not None,
-                pictures=html is not None,
-                thresholds=thresholds,
-            )
-            if html is not None:
-                scene = replace(scene, photograph=picture_of(picture.read_bytes()))
-            say = Progress()
-            run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
-        error = None
-    except (HarnessError, ToleranceError, ResultError) as problem:
-        error = str(problem)
-        raise
-    except Exception as problem:
-        error = f"{type(problem).__name__}: {problem}"
-        raise
-    finally:
-        # Written on failure too: a CI job that only keeps artefacts must not be left without one.
-        code = exit_code(run)
-        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
+    with (
+        whatever_happens(
+            lambda error: write_run(outputs, scene, run, error=error, thresholds=thresholds), _described
+        ),
+        workplace(model, image, work) as (folder, picture),
+    ):
+        settings = Settings(
+            dtypes=lanes,
+            levels=chosen,
+            floors=load_noise_floors(tolerances) if tolerances is not None else None,
+            isolate=not in_process,
+            keep=work is not None,
+            pictures=html is not None,
+            thresholds=thresholds,
+        )
+        if html is not None:
+            scene = replace(scene, photograph=picture_of(picture.read_bytes()))
+        say = Progress()
+        run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
     print_run(run, console(), all_taps=all_taps)
     say_where(outputs)
-    return code
+    return exit_code(run.equal)
 
 
 def compare_command(
@@ -116,26 +106,23 @@ def compare_command(
     thresholds, outputs = prepared(config, Outputs(report, junit, html))
     chosen = levels_of(levels)
     run: Run | None = None
-    error: str | None = "interrupted"
     scene = Scene(reference.name)
-    try:
+    with whatever_happens(lambda error: write_run(outputs, scene, run, error=error, thresholds=thresholds)):
         left, right = load_result(reference), load_result(candidate)
         scene = Scene(left.manifest.checkpoint)
         floors = load_noise_floors(tolerances) if tolerances is not None else None
         if noise_from is not None:
             floors = measure_noise(left, load_result(noise_from), source=noise_from.name)
-        chosen = chosen or LANE_LEVELS[left.manifest.dtype]
-        lane = compare_lane(left, right, levels=chosen, floors=floors, thresholds=thresholds)
-        evidence = (gather(left, right, lane),) if html is not None else ()
-        manifests = (left.manifest, right.manifest)
-        run = Run((lane,), manifests, floors.source if floors else "", evidence, thresholds)
-        error = None
-    except Exception as problem:
-        error = str(problem)
-        raise
-    finally:
-        code = exit_code(run)
-        write_run(outputs, scene, run, exit_code=code, error=error, thresholds=thresholds)
+        pictures = html is not None
+        run = compare_results(
+            left, right, levels=chosen, floors=floors, thresholds=thresholds, pictures=pictures
+        )
     print_run(run, console(), all_taps=all_taps)
     say_where(outputs)
-    return code
+    return exit_code(run.equal)
+
+
+def _described(problem: Exception) -> str:
+    """An error in words, with its type where it is none that this package words itself."""
+    expected = isinstance(problem, HarnessError | ToleranceError | ResultError)
+    return str(problem) if expected else f"{type(problem).__name__}: {problem}"

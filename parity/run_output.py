@@ -7,6 +7,7 @@ from parity.outputs import Outputs
 from parity.pipeline import Run
 from parity.report import report_dict
 from parity.run_page import Scene, run_page
+from parity.terminal import exit_code
 from parity.thresholds import Thresholds
 
 
@@ -15,17 +16,15 @@ def write_run(
     scene: Scene,
     run: Run | None,
     *,
-    exit_code: int,
     error: str | None,
     thresholds: Thresholds,
 ) -> None:
-    """Write what is wanted: a CI job that only keeps artefacts must not be left without.
+    """Write what is wanted.
 
     Args:
         outputs: which reports, and where.
         scene: what was compared.
         run: what was found; None if the run broke down.
-        exit_code: the code that the command ends with.
         error: what broke down.
         thresholds: the gates of a run that broke down.
     """
@@ -34,7 +33,7 @@ def write_run(
             model=scene.model,
             image=scene.image,
             run=run,
-            exit_code=exit_code,
+            exit_code=exit_code(None if run is None else run.equal),
             error=error,
             thresholds=thresholds,
         ),

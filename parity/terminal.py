@@ -93,6 +93,13 @@ def require_model(model: str) -> None:
         )
 
 
+def exit_code(equal: bool | None) -> int:
+    """The exit code of a comparison: whether the sides are equal; None: it broke down."""
+    if equal is None:
+        return HARNESS
+    return EQUAL if equal else DIFFERENT
+
+
 def console() -> Console:
     """Where tables go. Piped output has no width of its own: it gets one that cuts no name."""
     terminal = Console()

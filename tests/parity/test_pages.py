@@ -43,7 +43,7 @@ def made_run(spoil=None):
         lanes.append(lane)
         seen.append(gather(reference, candidate, lane))
         manifests.append(candidate.manifest)
-    return Run(tuple(lanes), tuple(manifests), "a test", tuple(seen))
+    return Run(tuple(lanes), tuple(manifests), tuple(seen), floors=floors())
 
 
 def shift(candidate):

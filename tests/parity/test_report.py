@@ -22,7 +22,7 @@ def made_run(spoil=None):
             spoil(candidate)
         manifests += [reference.manifest, candidate.manifest]
         lanes.append(compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=floors()))
-    return Run(tuple(lanes), tuple(manifests), "a test")
+    return Run(tuple(lanes), tuple(manifests), floors=floors())
 
 
 def as_report(run, exit_code=0, error=None):
