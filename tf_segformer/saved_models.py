@@ -44,20 +44,13 @@ def write_saved_model(model: keras.Model, folder: Path, signatures: Any = None) 
 
 
 def _serving_function(model: keras.Model) -> Any:
-    channels = model.config.num_channels
-    first = model.data_format == "channels_first"
-    shape = (None, channels, None, None) if first else (None, None, None, channels)
-    dtype = tf.float64 if model.compute_dtype == "float64" else tf.float32
+    """The model's own `serving`, of a tensor, in and out in float64 where the model computes in it."""
+    spec = model.input_signature["pixel_values"]
+    dtype = tf.float64 if model.compute_dtype == "float64" else spec.dtype
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, dtype, name="pixel_values")])
+    @tf.function(input_signature=[tf.TensorSpec(spec.shape, dtype, name=spec.name)])
     def serving_default(pixel_values: tf.Tensor) -> dict[str, tf.Tensor]:
-        output = model(pixel_values, return_dict=True, training=False)
-        tensors = {}
-        for name, value in output.items():
-            if isinstance(value, tuple):
-                tensors.update({f"{name}_{index}": tf.cast(item, dtype) for index, item in enumerate(value)})
-            else:
-                tensors[name] = tf.cast(value, dtype)
-        return tensors
+        output = model.eager_serving(pixel_values)
+        return {name: tf.cast(value, dtype) for name, value in output.items()}
 
     return serving_default

@@ -39,7 +39,7 @@ class ServingSignature(keras.Model):
             self._serving = tf.function(self.eager_serving, input_signature=[self.input_signature])
         return self._serving
 
-    def eager_serving(self, inputs: dict[str, tf.Tensor]) -> Any:
+    def eager_serving(self, inputs: tf.Tensor | dict[str, tf.Tensor]) -> Any:
         """What `serving` computes: the model in inference mode, then `serving_output`."""
         return self.serving_output(self(inputs, return_dict=True, training=False))
 
