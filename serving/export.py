@@ -19,14 +19,13 @@ from serving.signatures import input_spec, trace_signatures
 from serving.verification import check_in_fresh_process, example_values, expected_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
-from tf_segformer.hub import find_file
 from tf_segformer.labels import LabelSet, label_set_for
 from tf_segformer.preprocessing import ImageProcessing
+from tf_segformer.segmentation import load_image_processing
 
 BATCH_SIZES = (1, 2, 4, 8)
 GRAPH_BYTES = 6 << 20  # what a SavedModel may weigh beyond its weights
 BATCHING_FILE = "batching_parameters.txt"
-PROCESSING_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 class ExportError(RuntimeError):
@@ -124,10 +123,8 @@ def read_processing(model_folder: str | os.PathLike[str]) -> ImageProcessing:
     Raises:
         ExportError: there is no usable preprocessor config.
     """
-    found = [find_file(model_folder, name) for name in PROCESSING_FILES]
-    folder = next((path.parent for path in found if path is not None), model_folder)
     try:
-        return ImageProcessing.from_pretrained(folder)
+        return load_image_processing(model_folder)
     except (OSError, ValueError) as error:
         raise ExportError(str(error)) from error
 
