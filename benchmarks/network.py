@@ -29,7 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from benchmarks.request import process
+from benchmarks.measuring import process, ratio
 from parity.circumstances import library_versions, machine
 
 Run = Callable[[np.ndarray], np.ndarray]  # float32 [N, 3, H, W] to logits [N, classes, h, w]
@@ -212,14 +212,12 @@ def compare(work: Path, threads: int, repeats: int) -> list[dict[str, Any]]:
     reference = logits["PyTorch, eager"]
     rows = []
     for name in names:
-        ratios = sorted(theirs / ours for theirs, ours in zip(times[name], times[FIRST], strict=True))
         rows.append(
             {
                 "side": name,
                 "seconds": times[name],
                 "median": statistics.median(times[name]),
-                "ratio": statistics.median(ratios),
-                "quartiles": [ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]],
+                "ratio": ratio(times[name], times[FIRST]),
                 "error": float(np.abs(logits[name] - reference).max() / np.abs(reference).max()),
             }
         )
@@ -231,11 +229,7 @@ def table(variant: str, shape: list[int], rows: list[dict[str, Any]]) -> str:
     lines = [f"**{variant.upper()}**, {' × '.join(map(str, shape))}", ""]
     lines += ["| | median | times ours (quartiles) | error ÷ scale |", "|---|---:|---:|---:|"]
     for row in rows:
-        low, high = row["quartiles"]
-        lines.append(
-            f"| {row['side']} | {row['median']:.3f} s | {row['ratio']:.2f} ({low:.2f}–{high:.2f}) "
-            f"| {row['error']:.1e} |"
-        )
+        lines.append(f"| {row['side']} | {row['median']:.3f} s | {row['ratio']} | {row['error']:.1e} |")
     return "\n".join([*lines, ""])
 
 
