@@ -16,6 +16,7 @@ from tf_segformer.hub import HUB_ARGUMENTS
 from tf_segformer.image_inputs import as_list, channels_first
 from tf_segformer.image_steps import check_settings, labels_of, pixel_values_of, size_dict, stacked
 from tf_segformer.preprocessing import IMAGENET_MEAN, IMAGENET_STD, read_processing_config
+from tf_segformer.publishing import publish, save_and_publish
 from tf_segformer.segmentation import find_processing_folder
 from tf_segformer.semantic_maps import post_process
 
@@ -251,9 +252,51 @@ class TFSegformerImageProcessor:
         """The text of a `preprocessor_config.json`."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> list[str]:
-        """Write `preprocessor_config.json` into a folder, as a whole or not at all; returns its path."""
-        folder = Path(save_directory)
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Write `preprocessor_config.json` into a folder, as a whole or not at all.
+
+        Args:
+            save_directory: The folder; made if it does not exist.
+            push_to_hub: Upload the file; `kwargs` are then those of `push_to_hub`, and `repo_id` is the
+                folder's name unless given.
+            **kwargs: See `push_to_hub`.
+
+        Returns:
+            The file's path.
+        """
+        written = save_and_publish(self._write, save_directory, push_to_hub=push_to_hub, **kwargs)
+        return [str(Path(save_directory) / name) for name in written]
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        use_temp_dir: bool | None = None,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        commit_description: str | None = None,
+    ) -> Any:
+        """Upload `preprocessor_config.json` to the Hugging Face Hub; other files there stay.
+
+        The arguments, the result and the errors are those of the models' `push_to_hub`.
+        """
+        return publish(
+            self._write,
+            repo_id,
+            use_temp_dir=use_temp_dir,
+            commit_message=commit_message or "Upload image processor",
+            private=private,
+            token=token,
+            create_pr=create_pr,
+            revision=revision,
+            commit_description=commit_description,
+        )
+
+    def _write(self, folder: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "preprocessor_config.json"
         unfinished = folder / f".{path.name}.{os.getpid()}"
@@ -262,7 +305,7 @@ class TFSegformerImageProcessor:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-        return [str(path)]
+        return [path.name]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string().rstrip()}"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 from transformers import SegformerConfig
@@ -136,20 +137,22 @@ class PretrainedMethods:
             ValueError: arguments contradict each other or name nothing.
         """
         from tf_segformer.publishing import save_and_publish
+        from tf_segformer.saving import save_model
 
         save_and_publish(
-            self,
+            partial(
+                save_model,
+                self,
+                saved_model=saved_model,
+                version=version,
+                signatures=signatures,
+                max_shard_size=max_shard_size,
+                safe_serialization=safe_serialization,
+                to_pt=to_pt,
+                file_format=file_format,
+            ),
             save_directory,
             push_to_hub=push_to_hub,
-            saving={
-                "saved_model": saved_model,
-                "version": version,
-                "signatures": signatures,
-                "max_shard_size": max_shard_size,
-                "safe_serialization": safe_serialization,
-                "to_pt": to_pt,
-                "file_format": file_format,
-            },
             create_pr=create_pr,
             token=token,
             **kwargs,
@@ -191,9 +194,9 @@ class PretrainedMethods:
         Raises:
             PublishError: the Hub refused or could not be reached.
         """
-        from tf_segformer.publishing import push_to_hub
+        from tf_segformer.publishing import publish_model
 
-        return push_to_hub(
+        return publish_model(
             self,
             repo_id,
             use_temp_dir=use_temp_dir,

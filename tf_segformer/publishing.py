@@ -1,7 +1,9 @@
-"""Uploads a saved model to the Hugging Face Hub, in one commit."""
+"""Uploads a saved model or image processor to the Hugging Face Hub, in one commit."""
 
 import os
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +38,48 @@ class PublishError(RuntimeError):
     """An upload that the Hub refused or that did not reach it; nothing has changed there."""
 
 
+# Writes a folder and returns the names of what it wrote there.
+_Save = Callable[[Path], list[str]]
+
+
 def save_and_publish(
-    model: keras.Model,
+    save: _Save,
     save_directory: str | os.PathLike,
     *,
     push_to_hub: bool,
-    saving: dict[str, Any],
     repo_id: str | None = None,
     **kwargs: Any,
-) -> None:
-    """Save a model and, if asked, upload what was saved; see `TFSegformerPreTrainedModel.save_pretrained`."""
+) -> list[str]:
+    """Save into a folder and, if asked, upload what was saved; see `save_pretrained` of the models.
+
+    Returns:
+        The names of what was written.
+    """
     _refuse_unknown("save_pretrained", kwargs, _ABOUT_THE_REPOSITORY)
-    written = save_model(model, save_directory, **saving)
+    folder = Path(save_directory)
+    written = save(folder)
     if push_to_hub:
-        _upload(Path(save_directory), written, repo_id or Path(save_directory).resolve().name, **kwargs)
+        _upload(folder, written, repo_id or folder.resolve().name, **kwargs)
+    return written
 
 
-def push_to_hub(model: keras.Model, repo_id: str, use_temp_dir: bool | None = None, **kwargs: Any) -> Any:
-    """Save a model into a temporary folder and upload it; see `TFSegformerPreTrainedModel.push_to_hub`."""
-    _refuse_unknown("push_to_hub", kwargs, _ABOUT_SAVING + _ABOUT_THE_REPOSITORY)
-    saving = {name: kwargs.pop(name) for name in _ABOUT_SAVING if name in kwargs}
+def publish(save: _Save, repo_id: str, use_temp_dir: bool | None = None, **kwargs: Any) -> Any:
+    """Save into a temporary folder, or the one that is named as the repository, and upload what was saved."""
+    _refuse_unknown("push_to_hub", kwargs, _ABOUT_THE_REPOSITORY)
     folder = Path(repo_id.rpartition("/")[2])
     if use_temp_dir is None:
         use_temp_dir = not folder.is_dir()
     if not use_temp_dir:
-        return _upload(folder, save_model(model, folder, **saving), repo_id, **kwargs)
+        return _upload(folder, save(folder), repo_id, **kwargs)
     with tempfile.TemporaryDirectory() as temporary:
-        return _upload(Path(temporary), save_model(model, temporary, **saving), repo_id, **kwargs)
+        return _upload(Path(temporary), save(Path(temporary)), repo_id, **kwargs)
+
+
+def publish_model(model: keras.Model, repo_id: str, **kwargs: Any) -> Any:
+    """Upload a model; see `TFSegformerPreTrainedModel.push_to_hub`."""
+    _refuse_unknown("push_to_hub", kwargs, ("use_temp_dir", *_ABOUT_SAVING, *_ABOUT_THE_REPOSITORY))
+    saving = {name: kwargs.pop(name) for name in _ABOUT_SAVING if name in kwargs}
+    return publish(partial(save_model, model, **saving), repo_id, **kwargs)
 
 
 def _upload(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tf_segformer.hub_server import Repository
-from tf_segformer import TFSegformerForSemanticSegmentation
+from tf_segformer import TFSegformerForSemanticSegmentation, TFSegformerImageProcessor
 from tf_segformer.publishing import PublishError
 
 SEGMENTATION = Path(__file__).parents[1] / "fixtures" / "segmentation_tiny"
@@ -111,3 +111,22 @@ def test_the_pushed_config_names_the_class(hub, model, tmp_path, monkeypatch):
     model.push_to_hub("me/new", token="write")
     fields = json.loads(files(hub, "me/new")["config.json"])
     assert fields["architectures"] == ["SegformerForSemanticSegmentation"]
+
+
+def test_an_image_processor_goes_beside_the_model(hub, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model.push_to_hub("me/new", token="write")
+    processor = TFSegformerImageProcessor(size=96, image_std=0.5)
+    info = processor.push_to_hub("me/new", token="write", commit_description="Smaller images")
+    assert info.oid == hub.repositories["me/new"].refs["main"]
+    assert set(files(hub, "me/new")) >= {"preprocessor_config.json", "config.json", "tf_model.h5"}
+    assert TFSegformerImageProcessor.from_pretrained("me/new").to_dict() == processor.to_dict()
+
+
+def test_an_image_processor_is_saved_and_pushed_in_one_call(hub, tmp_path):
+    processor = TFSegformerImageProcessor(do_reduce_labels=True)
+    written = processor.save_pretrained(tmp_path / "mine", push_to_hub=True, token="write")
+    assert written == [str(tmp_path / "mine" / "preprocessor_config.json")]
+    assert TFSegformerImageProcessor.from_pretrained("me/mine").do_reduce_labels
+    with pytest.raises(TypeError, match=r"save_pretrained\(\) got tag; expected"):
+        processor.save_pretrained(tmp_path / "mine", tag="x")
