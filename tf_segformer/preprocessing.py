@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import tensorflow as tf
 
 from tf_segformer import resampling
@@ -237,8 +238,9 @@ def _within_longest_edge(h: tf.Tensor, w: tf.Tensor, edge: tf.Tensor, longest: i
 def normalize(pixels: tf.Tensor, processing: ImageProcessing) -> tf.Tensor:
     """Rescale and normalise levels as the reference does, bit for bit.
 
-    Each operation is the reference's, in its dtype and order: float64 product, rounded to float32,
-    then float32 difference and quotient. (A table of the 256 levels takes three times as long.)
+    The reference takes a float64 product, rounded to float32, then float32 difference and quotient. So
+    does this, but for a product that a float32 quotient equals at every level, as it does for 1/255.
+    (A table of the 256 levels takes three times as long.)
 
     Args:
         pixels: uint8 [..., w, 3].
@@ -249,9 +251,12 @@ def normalize(pixels: tf.Tensor, processing: ImageProcessing) -> tf.Tensor:
     """
     shape = tf.shape(pixels)
     values = tf.reshape(pixels, [-1, 3 * shape[-2]])  # whole rows: channels are too short for SIMD
-    if processing.do_rescale:
-        values = tf.cast(values, tf.float64) * processing.rescale_factor
-    values = tf.cast(values, tf.float32)
+    if not processing.do_rescale:
+        values = tf.cast(values, tf.float32)
+    elif (divisor := _exact_divisor(processing.rescale_factor)) is not None:
+        values = tf.math.divide_no_nan(tf.cast(values, tf.float32), divisor)
+    else:
+        values = tf.cast(tf.cast(values, tf.float64) * processing.rescale_factor, tf.float32)
     if processing.do_normalize:
         mean, std = (
             tf.tile(tf.constant(per_channel, tf.float32), shape[-2:-1])
@@ -261,6 +266,16 @@ def normalize(pixels: tf.Tensor, processing: ImageProcessing) -> tf.Tensor:
         # reciprocals, but leaves this op alone; it differs where std is 0 (0, not infinite).
         values = tf.math.divide_no_nan(values - mean, std)
     return tf.ensure_shape(tf.reshape(values, shape), pixels.shape)
+
+
+def _exact_divisor(rescale_factor: float) -> np.float32 | None:
+    """The float32 number by which to divide every level for its product with the factor, rounded."""
+    if not 1e-30 < abs(rescale_factor) < 1e30:  # TensorFlow may flush what float32 holds with fewer bits
+        return None
+    levels = np.arange(256)
+    divisor = np.float32(1 / rescale_factor)
+    exact = np.array_equal(levels.astype(np.float32) / divisor, (levels * rescale_factor).astype(np.float32))
+    return divisor if exact else None
 
 
 def preprocess(

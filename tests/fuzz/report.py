@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.fuzz.inputs import Input
 
-MEMORY = ("warm", "after the bombs", "peak", "end")
 OUTCOMES = ("read by both", "refused by both", "differs")
 SAVED_PER_CLASS = 10
 
@@ -36,6 +36,28 @@ class Difference:
 
 
 @dataclass
+class Memory:
+    """The resident memory of one process during a run, in bytes; `after_the_bombs` before each batch."""
+
+    name: str
+    warm: int = 0
+    peak: int = 0
+    after_the_bombs: list[int] = field(default_factory=list)
+
+    @property
+    def half_way(self) -> int:
+        """The median of the first tenth of the batches in the second half."""
+        half = self.after_the_bombs[len(self.after_the_bombs) // 2 :]
+        return int(median(half[: len(half) // 10 + 1]))
+
+    @property
+    def end(self) -> int:
+        """The median of as many batches at the end."""
+        half = self.after_the_bombs[len(self.after_the_bombs) // 2 :]
+        return int(median(half[-(len(half) // 10 + 1) :]))
+
+
+@dataclass
 class Report:
     """The counts and findings of a run. It passed where `failures` and `unexplained` are empty."""
 
@@ -43,7 +65,7 @@ class Report:
     differences: list[Difference] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     suspects: list[tuple[str, bytes]] = field(default_factory=list)  # names and files of failures
-    memory: dict[str, dict[str, int]] = field(default_factory=dict)  # bytes, by process
+    memory: dict[str, Memory] = field(default_factory=dict)  # by process
     slowest: list[tuple[float, str]] = field(default_factory=list)  # seconds of a batch, its inputs
     batches: int = 0
     good_compared: int = 0
@@ -90,9 +112,12 @@ def show(report: Report, console: Console) -> None:
             table.add_row(str(counts.total()), names, f"explained: {explanation}", "", "")
         console.print(table)
 
-    table = Table("process", *MEMORY, title="Resident memory, MB")
-    for name, sizes in report.memory.items():
-        table.add_row(name, *(str(sizes[key] >> 20) if key in sizes else "" for key in MEMORY))
+    columns = ("process", "warm", "after the bombs", "half way", "end", "peak")
+    table = Table(*columns, title="Resident memory, MB")
+    for memory in report.memory.values():
+        if memory.after_the_bombs:
+            sizes = (memory.warm, memory.after_the_bombs[0], memory.half_way, memory.end, memory.peak)
+            table.add_row(memory.name, *(str(size >> 20) for size in sizes))
     console.print(table)
     for seconds, names in report.slowest:
         console.print(f"slow batch: {seconds:.1f} s: {names}", markup=False)
@@ -124,5 +149,6 @@ def save(report: Report, folder: Path) -> None:
         summary[-1]["inputs"] = names[:100]
     for name, data in report.suspects:
         (folder / f"failed-{re.sub(r'[^A-Za-z0-9]+', '-', name)}").write_bytes(data)
-    content = {"failures": report.failures, "differences": summary, "memory": report.memory}
+    memory = [asdict(each) for each in report.memory.values()]
+    content = {"failures": report.failures, "differences": summary, "memory": memory}
     (folder / "report.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
