@@ -33,7 +33,7 @@ def wood(rng: np.random.Generator) -> np.ndarray:
     return pick(rng, (0.03, 0.12), (0.1, 0.65), (0.2, 0.9), wild=0.4)
 
 
-def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:
+def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray | float) -> np.ndarray:
     """From the first colour to the second: float32 [..., 3] for shares [...] of 0 to 1."""
     return first + (second - first) * np.asarray(share, np.float32)[..., None]
 

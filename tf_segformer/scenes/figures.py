@@ -1,18 +1,19 @@
-"""What has no corners: people and trees; and cars."""
+"""What has no corners: people and trees."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from tf_segformer.scenes import noise
-from tf_segformer.scenes.boxes import Box, contact_shadow, paint_box
+from tf_segformer.scenes.boxes import Box, contact_shadow
 from tf_segformer.scenes.camera import Camera
-from tf_segformer.scenes.canvas import Canvas, Region
-from tf_segformer.scenes.colors import anything, lit, mix, pick
+from tf_segformer.scenes.canvas import Canvas
+from tf_segformer.scenes.colors import anything, lit, pick
 
 
-def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, x: float, z: float) -> None:
+def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """Head with hair, torso, arms and two legs, seen from the front."""
+    x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.1
     size = rng.uniform(1.5, 1.9) / 1.75
     skin = pick(rng, (0.03, 0.09), (0.25, 0.6), (0.35, 0.95), wild=0.05)
     hair, shirt, trousers, shoes = (anything(rng, (0.08, 0.9)) for _ in range(4))
@@ -46,10 +47,9 @@ def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, x: fl
         canvas.paint(region.where(part), lit(color, light), "person")
 
 
-def paint_tree(
-    canvas: Canvas, camera: Camera, rng: np.random.Generator, x: float, z: float, height: float
-) -> None:
+def paint_tree(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, height: float) -> None:
     """A trunk and a crown of leaves: round with a ragged edge, or a cone of tiers."""
+    x, z = (at.x[0] + at.x[1]) / 2, at.z[0]
     leaves = pick(rng, (0.08, 0.4), (0.25, 0.8), (0.2, 0.75), wild=0.25)
     bark = pick(rng, (0.03, 0.1), (0.1, 0.5), (0.15, 0.5), wild=0.1)
     half, offset = height * rng.uniform(0.26, 0.4), rng.uniform(0, 200, 2).astype(np.float32)
@@ -71,66 +71,3 @@ def paint_tree(
     fine = noise.smooth(noise.grain(), u * 11 + offset[0], v * 13 + offset[1])
     light = 0.25 + 0.6 * clumps + 0.65 * fine * fine + 0.25 * (v - u * 0.5)
     canvas.paint(crown.where(inside), lit(leaves, np.clip(light, 0.15, 1.5)), "tree")
-
-
-def paint_car(
-    canvas: Canvas, camera: Camera, rng: np.random.Generator, x: float, z: float, *, along: bool
-) -> None:
-    """A body, a cabin with dark glass, and wheels; seen from its side, or from behind (`along`)."""
-    paint, glass = anything(rng, (0.2, 1.0)), anything(rng, (0.05, 0.35))
-    lamp = pick(rng, (0.97, 1.05), (0.6, 1.0), (0.7, 1.0), wild=0.2)
-    length, width = rng.uniform(3.6, 4.4), 1.75
-    waist, roof = rng.uniform(0.85, 1.0), rng.uniform(1.4, 1.6)
-    front, back = rng.uniform(0.12, 0.28), rng.uniform(0.05, 0.15)
-    half, deep = (width / 2, length) if along else (length / 2, width)
-    contact_shadow(canvas, camera, (x - half, x + half), (z, z + deep), 0.75)
-    if along:
-        body, cabin = _seen_from_behind(paint, glass, lamp, width, waist, roof)
-        side, upper = _seen_from_side(paint, glass, length, waist, roof, front, back)
-    else:
-        body, cabin = _seen_from_side(paint, glass, length, waist, roof, front, back)
-        side, upper = body, cabin
-    box = Box((x - half, x + half), (0, waist), (z, z + deep))
-    roof_box = Box(
-        (x - half + (0.1 if along else front * length), x + half - (0.1 if along else back * length)),
-        (waist, roof),
-        (z + (back * length if along else 0.05), z + deep - (front * length if along else 0.05)),
-    )
-    top = lambda region: paint  # noqa: E731
-    paint_box(canvas, camera, box, "car", body, side, top)
-    paint_box(canvas, camera, roof_box, "car", cabin, upper, top)
-
-
-def _seen_from_side(paint, glass, length, waist, roof, front, back):
-    def body(region: Region) -> np.ndarray:
-        u, v = region.u, region.v
-        wheels = np.minimum((u - 0.2 * length) ** 2, (u - 0.8 * length) ** 2) + (v - 0.32) ** 2
-        seam = (np.abs(u - 0.5 * length) < 0.03) | (np.abs(v - 0.62) < 0.025)
-        color = mix(paint, paint * np.float32(0.6), seam)
-        color = np.where((v < 0.2)[..., None], paint * np.float32(0.25), color)
-        color = np.where((wheels < 0.36**2)[..., None], np.float32(0.06), color)
-        return np.where((wheels < 0.2**2)[..., None], np.float32(0.7), color)
-
-    def cabin(region: Region) -> np.ndarray:
-        u, v = region.u, region.v
-        span = length * (1 - front - back)
-        pane = (v > 0.06) & (v < roof - waist - 0.1) & (np.abs(u / span % 0.5 - 0.25) < 0.2)
-        return mix(paint, glass, pane)
-
-    return body, cabin
-
-
-def _seen_from_behind(paint, glass, lamp, width, waist, roof):
-    def body(region: Region) -> np.ndarray:
-        u, v = region.u, region.v
-        outward = np.abs(u - width / 2)
-        color = np.where((v < 0.28)[..., None], paint * np.float32(0.3), paint + 0 * v[..., None])
-        color = np.where(((v < 0.35) & (outward > 0.55))[..., None], np.float32(0.06), color)
-        color = np.where(((np.abs(v - 0.68) < 0.1) & (outward > 0.55))[..., None], lamp, color)
-        return np.where(((np.abs(v - 0.5) < 0.07) & (outward < 0.26))[..., None], np.float32(0.9), color)
-
-    def cabin(region: Region) -> np.ndarray:
-        inner = (np.abs(region.u - (width - 0.2) / 2) < 0.62) & (region.v > 0.07)
-        return mix(paint, glass, inner & (region.v < roof - waist - 0.09))
-
-    return body, cabin

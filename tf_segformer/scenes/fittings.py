@@ -41,7 +41,7 @@ def window(rng: np.random.Generator) -> Paint:
     """A frame with glazing bars, and light behind."""
     frame = lit(anything(rng, (0.5, 1.0)), 1.0)
     top, low = anything(rng, (0.4, 1.1)), anything(rng, (0.5, 1.1))
-    columns, rows, bar = rng.integers(2, 4), rng.integers(2, 4), rng.uniform(0.03, 0.05)
+    columns, rows, bar = int(rng.integers(2, 4)), int(rng.integers(2, 4)), rng.uniform(0.03, 0.05)
     glare = rng.uniform(0, 0.5)
 
     def paint(region: Region) -> np.ndarray:

@@ -25,20 +25,21 @@ def paint_table(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Bo
     color = wood(rng)
     (left, right), (near, far), height = at.x, at.z, at.y[1]
     leg, thick = 0.11, rng.uniform(0.07, 0.1)
-    top = _checked(rng, color)
+    top = _table_top(rng, color)
     contact_shadow(canvas, camera, at.x, at.z, 0.4)
     for z in (far - leg, near):
         for x in (left, right - leg):
             box = Box((x, x + leg), (0, height - thick), (z, z + leg))
             paint_box(canvas, camera, box, "table", plain(lit(color, 0.75)))
-    skirt = rng.choice([thick, thick, 0.25])
+    skirt = float(rng.choice([thick, thick, 0.25]))
     paint_box(
         canvas, camera, Box(at.x, (height - skirt, height), at.z), "table", plain(lit(color, 0.9)), top=top
     )
 
 
-def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, x: float, z: float) -> None:
+def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A seat, a high back with slats, short stout legs; seen from the front, the back or a side."""
+    x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.03
     color, cushion = wood(rng), anything(rng)
     half, seat, top = rng.uniform(0.23, 0.28), rng.uniform(0.42, 0.5), rng.uniform(0.9, 1.15)
     x_range, z_range = (x - half, x + half), (z, z + 2 * half)
@@ -97,10 +98,9 @@ def paint_bed(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box)
         paint_box(canvas, camera, pillow, "bed", plain(lit(sheet, 0.92)))
 
 
-def paint_lamp(
-    canvas: Canvas, camera: Camera, rng: np.random.Generator, x: float, z: float, ceiling: float
-) -> None:
+def paint_lamp(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, ceiling: float) -> None:
     """A shade that shines, on a stand from the ground or hung from the ceiling."""
+    x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.15
     shade, body = anything(rng, (0.75, 1.0)), anything(rng, (0.1, 0.6))
     half, height, slope = rng.uniform(0.26, 0.36), rng.uniform(0.36, 0.5), rng.uniform(0.35, 0.65)
     hangs = rng.random() < 0.5
@@ -121,13 +121,17 @@ def paint_lamp(
     canvas.paint(region.where(np.abs(region.u) <= width), lit(shade, np.clip(glow, 0.5, 1.4)), "lamp")
 
 
-def _checked(rng: np.random.Generator, color: np.ndarray) -> Paint:
-    """A table's top: bare, with a cloth in its middle, or checked."""
-    kind, cloth = rng.integers(2), anything(rng)
+def _table_top(rng: np.random.Generator, color: np.ndarray) -> Paint:
+    """Bare wood with its grain, or set with plates; u, v in metres."""
+    is_set, plate = rng.random() < 0.6, anything(rng, (0.6, 1.0))
+    apart = rng.uniform(0.32, 0.42)
 
     def paint(region: Region) -> np.ndarray:
-        if kind == 0:
-            return lit(color, 1.05 + 0.12 * np.sin(region.u * 40) + 0 * region.v)
-        return mix(color, cloth, (region.u % 0.3 < 0.15) ^ (region.v % 0.3 < 0.15))
+        grain = lit(color, 1.05 + 0.12 * np.sin(region.u * np.float32(45)) + 0 * region.v)
+        if not is_set:
+            return grain
+        away = (region.u % apart - apart / 2) ** 2 + (region.v % apart - apart / 2) ** 2
+        grain = np.where((away < 0.13**2)[..., None], plate, grain)
+        return np.where((away < 0.07**2)[..., None], plate * np.float32(0.7), grain)
 
     return paint

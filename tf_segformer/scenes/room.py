@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from tf_segformer.scenes.camera import Camera
 from tf_segformer.scenes.canvas import Canvas, Region
 from tf_segformer.scenes.colors import anything, lit
 from tf_segformer.scenes.figures import paint_person
-from tf_segformer.scenes.placing import Floor
+from tf_segformer.scenes.placing import Stage
 
 
 @dataclass(frozen=True)
@@ -131,88 +130,43 @@ def _paint_window(
 
 
 def _furnish(canvas: Canvas, camera: Camera, rng: np.random.Generator, room: Room) -> None:
-    """Place pieces where the floor is free, then paint them from the back to the front."""
-    floor = Floor(camera, rng, (room.left + 0.05, room.right - 0.05), (1.5, room.back - 0.05))
-    pieces: list[tuple[float, Callable[[], None]]] = []
-
-    def add(size: tuple[float, float], paint: Callable[[Box], None], z: float | None = None) -> None:
-        spot = floor.place(size, z)
-        if spot is not None:
-            pieces.append((spot.z[0], lambda: paint(spot)))
-
-    def place_bed() -> None:
-        width, length, height = rng.uniform(1.0, 1.7), rng.uniform(1.6, 2.0), rng.uniform(0.45, 0.6)
-        far = room.back - length - 0.05 if rng.random() < 0.6 else None
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
+    """Place pieces where the floor is free, the large ones first, or they find no room."""
+    stage = Stage(canvas, camera, rng, (room.left + 0.05, room.right - 0.05), (1.5, room.back - 0.05))
+    width, length, height = rng.uniform(1.0, 1.7), rng.uniform(1.6, 2.0), rng.uniform(0.45, 0.6)
+    if rng.random() < 0.55:
+        at_wall = room.back - length - 0.05
+        stage.stand(
             (width, length),
-            lambda spot: furniture.paint_bed(canvas, camera, own, Box(spot.x, (0, height), spot.z)),
-            far,
+            lambda own, at: furniture.paint_bed(canvas, camera, own, Box(at.x, (0, height), at.z)),
+            (at_wall, at_wall) if rng.random() < 0.6 else None,
         )
-
-    def place_cabinet() -> None:
-        width, deep, height = rng.uniform(0.8, 1.6), rng.uniform(0.4, 0.55), rng.choice([0.85, 1.2, 1.9])
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
-            (width, deep),
-            lambda spot: furniture.paint_cabinet(canvas, camera, own, Box(spot.x, (0, height), spot.z)),
-            room.back - deep - 0.02,
+    wide, deep, tall = rng.uniform(0.8, 1.6), rng.uniform(0.4, 0.55), float(rng.choice([0.85, 1.2, 1.9]))
+    if rng.random() < 0.65:
+        stage.stand(
+            (wide, deep),
+            lambda own, at: furniture.paint_cabinet(canvas, camera, own, Box(at.x, (0, tall), at.z)),
+            (room.back - deep - 0.02, room.back - deep - 0.02),
         )
-
-    def place_table() -> None:
-        width, deep, height = rng.uniform(0.9, 1.6), rng.uniform(0.6, 0.9), rng.uniform(0.68, 0.8)
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
-            (width, deep),
-            lambda spot: furniture.paint_table(canvas, camera, own, Box(spot.x, (0, height), spot.z)),
+    table_size, table_height = (rng.uniform(0.9, 1.6), rng.uniform(0.6, 0.9)), rng.uniform(0.68, 0.8)
+    if rng.random() < 0.7:
+        stage.stand(
+            table_size,
+            lambda own, at: furniture.paint_table(canvas, camera, own, Box(at.x, (0, table_height), at.z)),
         )
-
-    def place_chair() -> None:
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
-            (0.62, 0.62),
-            lambda spot: furniture.paint_chair(canvas, camera, own, spot.x[0] + 0.31, spot.z[0] + 0.03),
-        )
-
-    def place_lamp() -> None:
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
-            (0.7, 0.3),
-            lambda spot: furniture.paint_lamp(
-                canvas, camera, own, spot.x[0] + 0.35, spot.z[0] + 0.15, room.height
-            ),
-        )
-
-    def place_person() -> None:
-        own = np.random.default_rng(rng.integers(1 << 32))
-        add(
-            (0.8, 0.3),
-            lambda spot: paint_person(canvas, camera, own, spot.x[0] + 0.4, spot.z[0] + 0.1),
-        )
-
-    def place_clutter() -> None:
-        own = np.random.default_rng(rng.integers(1 << 32))
-        size = rng.uniform(0.25, 0.5)
-        add((size, size), lambda spot: _paint_clutter(canvas, camera, own, spot, size))
-
-    wishes: list[tuple[Callable[[], None], float]] = [
-        (place_bed, 0.55),
-        (place_cabinet, 0.65),
-        (place_table, 0.7),
-        (place_lamp, 0.75),
-        (place_chair, 0.85),
-        (place_chair, 0.55),
-        (place_person, 0.5),
-        (place_clutter, 0.2),
-    ]
-    for place, chance in wishes:  # the large ones first, or they find no room
+    if rng.random() < 0.75:
+        stage.stand((0.7, 0.3), lambda own, at: furniture.paint_lamp(canvas, camera, own, at, room.height))
+    for chance in (0.85, 0.55):
         if rng.random() < chance:
-            place()
-    for _, paint in sorted(pieces, key=lambda piece: -piece[0]):
-        paint()
+            stage.stand((0.62, 0.62), lambda own, at: furniture.paint_chair(canvas, camera, own, at))
+    if rng.random() < 0.5:
+        stage.stand((0.8, 0.3), lambda own, at: paint_person(canvas, camera, own, at))
+    size = rng.uniform(0.25, 0.5)
+    if rng.random() < 0.2:
+        stage.stand((size, size), lambda own, at: _paint_clutter(canvas, camera, own, at, size))
+    stage.paint()
 
 
-def _paint_clutter(canvas: Canvas, camera: Camera, rng: np.random.Generator, spot: Box, size: float) -> None:
+def _paint_clutter(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, size: float) -> None:
     """A box that belongs to no class."""
-    contact_shadow(canvas, camera, spot.x, spot.z)
-    paint_box(canvas, camera, Box(spot.x, (0, size), spot.z), None, plain(anything(rng)))
+    contact_shadow(canvas, camera, at.x, at.z)
+    paint_box(canvas, camera, Box(at.x, (0, size), at.z), None, plain(anything(rng)))

@@ -20,19 +20,20 @@ Paint = Callable[[Region], np.ndarray]
 def wall(rng: np.random.Generator) -> Paint:
     """Plain, striped, papered or of bricks; often with a panelled lower part."""
     base, second = anything(rng, (0.45, 0.95)), anything(rng, (0.35, 0.95))
-    second = mix(base, second, np.float32(rng.uniform(0.15, 0.5)))
+    second = mix(base, second, rng.uniform(0.15, 0.5))
     kind, offset = rng.integers(4), rng.uniform(0, 200, 2).astype(np.float32)
     period, dado = rng.uniform(0.12, 0.4), rng.choice([0, 0.8, 1.0])
     lower = lit(base, rng.uniform(0.6, 0.85))
 
     def paint(region: Region) -> np.ndarray:
         u, v = region.u, region.v
+        share: np.ndarray
         if kind == 0:
             share = noise.smooth(noise.clouds(), u * 12 + offset[0], v * 12 + offset[1])
         elif kind == 1:
             share = _wave(u, period) + 0 * v
         elif kind == 2:
-            share = (_wave(u, period) * _wave(v + 0 * u, period)) > 0.55
+            share = np.asarray(_wave(u, period) * _wave(v, period) > 0.55, np.float32)
         else:
             row = np.floor(v / 0.12)
             joint = (_part(v, 0.12) < 0.14) | (_part(u + row * 0.16, 0.32) < 0.06)
@@ -128,7 +129,7 @@ def road(rng: np.random.Generator, half_width: float) -> Paint:
 def water(rng: np.random.Generator) -> Paint:
     """Ripples, which are level streaks, and glints."""
     base = pick(rng, (0.45, 0.65), (0.1, 0.7), (0.2, 0.8), wild=0.3)
-    bright = mix(base, np.ones(3, np.float32), np.float32(rng.uniform(0.3, 0.7)))
+    bright = mix(base, np.ones(3, np.float32), rng.uniform(0.3, 0.7))
     offset = rng.uniform(0, 200, 2).astype(np.float32)
 
     def paint(region: Region) -> np.ndarray:
