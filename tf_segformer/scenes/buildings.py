@@ -8,7 +8,7 @@ from tf_segformer.scenes import noise
 from tf_segformer.scenes.boxes import Box, paint_box
 from tf_segformer.scenes.camera import Camera
 from tf_segformer.scenes.canvas import Canvas, Region
-from tf_segformer.scenes.colors import anything, lit, mix, wood
+from tf_segformer.scenes.colors import anything, lit, mix, pick, wood
 from tf_segformer.scenes.surfaces import Paint
 
 
@@ -20,12 +20,13 @@ def paint_building(canvas: Canvas, camera: Camera, rng: np.random.Generator, box
 
 
 def _facade(rng: np.random.Generator, height: float) -> Paint:
-    wall, glass = anything(rng, (0.35, 0.95)), anything(rng, (0.08, 0.45))
+    wall = pick(rng, (0.0, 0.14), (0.03, 0.5), (0.35, 0.9), wild=0.15)
+    glass = pick(rng, (0.5, 0.65), (0.05, 0.4), (0.08, 0.4))
     trim = lit(wall, rng.choice([0.65, 1.3]))
     floors = max(2, round(height / rng.uniform(2.6, 3.4)))
     storey, bay = height / floors, rng.uniform(1.8, 3.0)
     wide, tall, lights = rng.uniform(0.24, 0.34), rng.uniform(0.24, 0.34), rng.uniform(0, 0.3)
-    glow = anything(rng, (0.8, 1.0))
+    glow = pick(rng, (0.08, 0.15), (0.1, 0.6), (0.8, 1.0))
 
     def paint(region: Region) -> np.ndarray:
         across, up = region.u / np.float32(bay), region.v / np.float32(storey)

@@ -50,7 +50,7 @@ def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: B
 def paint_tree(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, height: float) -> None:
     """A trunk and a crown of leaves: round with a ragged edge, or a cone of tiers."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0]
-    leaves = pick(rng, (0.08, 0.4), (0.25, 0.8), (0.2, 0.75), wild=0.25)
+    leaves = pick(rng, (0.14, 0.4), (0.3, 0.8), (0.25, 0.75), wild=0.1)
     bark = pick(rng, (0.03, 0.1), (0.1, 0.5), (0.15, 0.5), wild=0.1)
     half, offset = height * rng.uniform(0.26, 0.4), rng.uniform(0, 200, 2).astype(np.float32)
     trunk, start = height * rng.uniform(0.035, 0.06), height * rng.uniform(0.18, 0.3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tf_segformer.scenes import noise
 from tf_segformer.scenes.canvas import Canvas, Region
-from tf_segformer.scenes.colors import anything, lit, mix, wood
+from tf_segformer.scenes.colors import anything, lit, mix, pick, wood
 from tf_segformer.scenes.surfaces import Paint, mix_each
 
 Rectangle = tuple[float, float, float, float]  # left, bottom, width, height in metres
@@ -39,8 +39,9 @@ def paint_on(canvas: Canvas, wall: Region, at: Rectangle, paint: Paint, name: st
 
 def window(rng: np.random.Generator) -> Paint:
     """A frame with glazing bars, and light behind."""
-    frame = lit(anything(rng, (0.5, 1.0)), 1.0)
-    top, low = anything(rng, (0.4, 1.1)), anything(rng, (0.5, 1.1))
+    frame = pick(rng, (0.05, 0.12), (0.0, 0.3), (0.5, 1.0))
+    top = pick(rng, (0.5, 0.65), (0.05, 0.6), (0.5, 1.1))
+    low = pick(rng, (0.0, 1.0), (0.0, 0.3), (0.6, 1.1))
     columns, rows, bar = int(rng.integers(2, 4)), int(rng.integers(2, 4)), rng.uniform(0.03, 0.05)
     glare = rng.uniform(0, 0.5)
 

@@ -7,7 +7,7 @@ import numpy as np
 from tf_segformer.scenes.boxes import Box, contact_shadow, paint_box, plain
 from tf_segformer.scenes.camera import Camera
 from tf_segformer.scenes.canvas import Canvas, Region
-from tf_segformer.scenes.colors import anything, lit, mix, wood
+from tf_segformer.scenes.colors import anything, lit, mix, pick, wood
 from tf_segformer.scenes.fittings import cabinet_front
 from tf_segformer.scenes.surfaces import Paint
 
@@ -101,7 +101,7 @@ def paint_bed(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box)
 def paint_lamp(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, ceiling: float) -> None:
     """A shade that shines, on a stand from the ground or hung from the ceiling."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.15
-    shade, body = anything(rng, (0.75, 1.0)), anything(rng, (0.1, 0.6))
+    shade, body = pick(rng, (0.07, 0.16), (0.05, 0.6), (0.8, 1.0)), anything(rng, (0.1, 0.6))
     half, height, slope = rng.uniform(0.26, 0.36), rng.uniform(0.36, 0.5), rng.uniform(0.35, 0.65)
     hangs = rng.random() < 0.5
     bottom = rng.uniform(1.65, 1.85) if hangs else rng.uniform(1.1, 1.35)
