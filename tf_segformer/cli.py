@@ -1,5 +1,6 @@
-"""The command line: `tf-segformer segment PHOTO --model MODEL -o out.png`."""
+"""The command line: `tf-segformer segment PHOTO --model MODEL -o out.png`, `tf-segformer scenes DIR`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import numpy as np
 import typer
 from PIL import Image
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 app = typer.Typer(
@@ -58,6 +60,44 @@ def segment(
     console.print(table)
     # A path must come out in one piece, to be copied from here.
     console.print(f"Label map: {output}\nOverlay:   {overlay}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def scenes(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.", file_okay=False)],
+    count: Annotated[int, typer.Option(help="How many scenes to draw.", min=1)],
+    seed: Annotated[int, typer.Option(help="Which series of scenes.", min=0)] = 0,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "512x512",
+    split: Annotated[str, typer.Option(help="training or validation.")] = "training",
+    processes: Annotated[int, typer.Option(help="How many draw at a time.", min=1)] = 1,
+) -> None:
+    """Draw labelled scenes in ADE20K's folder layout, a stand-in for a data set: docs/scenes.md."""
+    from tf_segformer.scenes.writing import Order, write_scenes
+
+    console = Console()
+    try:
+        width, height = _parse_size(size)
+        order = Order(count, seed, height, width, split)
+        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as progress:
+            task = progress.add_task("Drawing", total=count)
+            write_scenes(folder, order, processes, lambda: progress.advance(task))
+    except (OSError, ValueError) as error:
+        _fail(str(error))
+    console.print(
+        f"{count} scenes of {width}x{height}: {folder / 'images' / split} and "
+        f"{folder / 'annotations' / split}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    """Width and height from, say, 640x480."""
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+    if not found:
+        raise ValueError(f"--size is {text!r}; expected width and height in pixels, such as 640x480.")
+    return int(found[1]), int(found[2])
 
 
 def write_label_map(labels: np.ndarray, path: Path) -> None:
