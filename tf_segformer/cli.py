@@ -10,6 +10,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from tf_segformer.train_command import train
+
 app = typer.Typer(
     help="SegFormer in Keras 3.",
     no_args_is_help=True,
@@ -21,6 +23,9 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """SegFormer in Keras 3."""
+
+
+app.command()(train)
 
 
 @app.command()
