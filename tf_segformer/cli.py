@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from tf_segformer.train_command import train
+
 app = typer.Typer(
     help="SegFormer in Keras 3.",
     no_args_is_help=True,
@@ -23,6 +25,9 @@ app = typer.Typer(
 @app.callback()
 def main() -> None:
     """SegFormer in Keras 3."""
+
+
+app.command()(train)
 
 
 @app.command()
