@@ -83,7 +83,7 @@ def painting(rng: np.random.Generator) -> Paint:
     frame, mount = anything(rng, (0.1, 0.8)), lit(np.ones(3, np.float32), rng.uniform(0.75, 1.0))
     colors = [anything(rng) for _ in range(3)]
     border, has_mount = rng.uniform(0.07, 0.12), rng.random() < 0.6
-    offset, scale = rng.uniform(0, 200, 2).astype(np.float32), rng.uniform(14, 26)
+    offset, scale = rng.uniform(0, 200, 2).astype(np.float32), rng.uniform(30, 60)
 
     def paint(region: Region) -> np.ndarray:
         u, v = region.u, region.v

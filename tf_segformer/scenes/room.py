@@ -52,8 +52,14 @@ def paint_room(rng: np.random.Generator, height: int, width: int) -> Canvas:
     )
     walls = _paint_shell(canvas, camera, rng, room)
     _hang(canvas, rng, walls[0], (room.left, room.right), room.height)
-    for wall in walls[1:]:
-        _hang(canvas, rng, wall, (1.4, room.back), room.height)
+    for wall, x, margin in (
+        (walls[1], room.left, camera.center),
+        (walls[2], room.right, width - camera.center),
+    ):
+        entering = max(1.4, camera.focal * abs(x) / margin)  # where the wall comes into the picture
+        seen = camera.focal * abs(x) * (1 / entering - 1 / room.back)
+        if seen > 0.14 * camera.unit:  # or all that hangs there would be slivers
+            _hang(canvas, rng, wall, (entering, room.back), room.height)
     _furnish(canvas, camera, rng, room)
     return canvas
 
