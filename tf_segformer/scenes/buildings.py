@@ -61,7 +61,7 @@ def paint_fence_along(
 def _paint_boards(
     canvas: Canvas, rng: np.random.Generator, region: Region, board: float, height: float
 ) -> None:
-    color = wood(rng)
+    color = wood(rng, (0.55, 1.0))
     part = region.u / np.float32(board) % 1
     tip = height - np.abs(part - 0.5) * board * 0.9
     tone = 0.8 + 0.4 * noise.sample(noise.grain(), np.floor(region.u / np.float32(board)), 3 + 0 * region.v)

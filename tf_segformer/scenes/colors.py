@@ -28,9 +28,9 @@ def anything(rng: np.random.Generator, value: Range = (0.15, 0.95)) -> np.ndarra
     return hsv(rng.random(), rng.random() ** 1.5 * 0.85, rng.uniform(*value))
 
 
-def wood(rng: np.random.Generator) -> np.ndarray:
+def wood(rng: np.random.Generator, value: Range = (0.2, 0.9)) -> np.ndarray:
     """The colour of wood or of painted wood."""
-    return pick(rng, (0.04, 0.11), (0.1, 0.65), (0.2, 0.9), wild=0.15)
+    return pick(rng, (0.04, 0.11), (0.2, 0.65), value, wild=0.12)
 
 
 def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray | float) -> np.ndarray:

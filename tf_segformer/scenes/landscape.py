@@ -83,7 +83,7 @@ def paint_landscape(rng: np.random.Generator, height: int, width: int) -> Canvas
             stage.stand(
                 (0.9, 0.3),
                 lambda own, at: paint_person(canvas, camera, own, at),
-                (max(near * 1.05, 2.8), max(near * 1.3, 8)),
+                (max(near * 1.05, 2.8), max(near * 1.3, 6)),
             )
     stage.paint()
     return canvas
@@ -130,14 +130,14 @@ def _drive(stage: Stage, chances: Chances, road: Road | None, near: float) -> No
             stage.stand(
                 (WIDTH, LONGEST),
                 lambda own, at: paint_car(stage.canvas, stage.camera, own, at, along=True),
-                (max(near * 1.1, 3.5), max(near * 1.3, 11)),
+                (max(near * 1.1, 3.5), max(near * 1.3, 8.5)),
                 (lane - 1.2, lane + 1.2),
             )
         else:
             stage.stand(
                 (LONGEST, WIDTH),
                 lambda own, at: paint_car(stage.canvas, stage.camera, own, at, along=False),
-                (max(near * 1.1, 4.5), max(near * 1.3, 11)),
+                (max(near * 1.1, 4.5), max(near * 1.3, 8.5)),
             )
 
 
@@ -154,7 +154,7 @@ def _plant(stage: Stage, chances: Chances, road: Road | None, near: float) -> No
             stage.stand(
                 (tall * 0.3, 1.0),
                 paint,
-                (max(near * 1.3, 5), max(near * 1.5, 16)),
+                (max(near * 1.3, 5), max(near * 1.5, 12)),
                 ((-1e3, left) if at_left else (right, 1e3)) if road else None,
             )
 

@@ -42,7 +42,7 @@ def paint_room(rng: np.random.Generator, height: int, width: int) -> Canvas:
         center=width * rng.uniform(0.35, 0.65),
         eye=rng.uniform(1.35, 1.75),
     )
-    back = rng.uniform(3.4, 5.6)
+    back = rng.uniform(3.1, 4.7)
     left, right = sorted(camera.seen(back))
     room = Room(
         left * rng.uniform(0.55, 1.0) - 0.1,
@@ -95,9 +95,9 @@ def _hang(
         )
         width = {
             "door": rng.uniform(0.85, 1.05),
-            "window": rng.uniform(1.0, 1.6),
-            "painting": rng.uniform(0.8, 1.4),
-            "curtain": rng.uniform(0.7, 1.4),
+            "window": rng.uniform(1.1, 1.7),
+            "painting": rng.uniform(0.85, 1.4),
+            "curtain": rng.uniform(0.8, 1.4),
             "nothing": 0.6,
         }[kind]
         if at + width > extent[1] - 0.1:
@@ -128,7 +128,7 @@ def _paint_window(
     left, bottom, width, height = at
     fittings.paint_on(canvas, wall, at, fittings.window(rng), "windowpane")
     if rng.random() < 0.5:
-        part, low = rng.uniform(0.28, 0.38), rng.choice([0.05, bottom - 0.15])
+        part, low = rng.uniform(0.36, 0.48), rng.choice([0.05, bottom - 0.15])
         paint = fittings.curtain(rng, part)
         for x in (left - part * 0.6, left + width - part * 0.4):
             rectangle = (x, low, part, bottom + height + 0.12 - low)

@@ -19,7 +19,7 @@ Paint = Callable[[Region], np.ndarray]
 
 def wall(rng: np.random.Generator) -> Paint:
     """Plain, striped, papered or of bricks; often with a panelled lower part."""
-    base, second = pick(rng, (0, 1), (0, 0.35), (0.5, 0.95)), anything(rng, (0.35, 0.95))
+    base, second = pick(rng, (0, 1), (0, 0.3), (0.6, 0.95)), anything(rng, (0.35, 0.95))
     second = mix(base, second, rng.uniform(0.15, 0.5))
     kind, offset = rng.integers(4), rng.uniform(0, 200, 2).astype(np.float32)
     period, dado = rng.uniform(0.12, 0.4), rng.choice([0, 0.8, 1.0])
@@ -49,8 +49,8 @@ def wall(rng: np.random.Generator) -> Paint:
 
 def floor(rng: np.random.Generator) -> Paint:
     """Planks or tiles."""
-    base = wood(rng)
-    other = lit(base, rng.uniform(0.5, 0.75)) if rng.random() < 0.6 else wood(rng)
+    base = wood(rng, (0.2, 0.6))
+    other = lit(base, rng.uniform(0.5, 0.75)) if rng.random() < 0.6 else wood(rng, (0.2, 0.6))
     planks, width, length = rng.random() < 0.55, rng.uniform(0.12, 0.25), rng.uniform(0.9, 1.6)
     tile, checkered, across = rng.uniform(0.3, 0.6), rng.random() < 0.6, rng.random() < 0.4
 
