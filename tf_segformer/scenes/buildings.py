@@ -20,7 +20,7 @@ def paint_building(canvas: Canvas, camera: Camera, rng: np.random.Generator, box
 
 
 def _facade(rng: np.random.Generator, height: float) -> Paint:
-    wall = pick(rng, (0.0, 0.14), (0.03, 0.5), (0.35, 0.9), wild=0.15)
+    wall = pick(rng, (0.0, 0.14), (0.03, 0.5), (0.35, 0.9), wild=0.1)
     glass = pick(rng, (0.5, 0.65), (0.05, 0.4), (0.08, 0.4))
     trim = lit(wall, rng.choice([0.65, 1.3]))
     floors = max(2, round(height / rng.uniform(2.6, 3.4)))

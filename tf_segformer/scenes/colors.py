@@ -15,7 +15,7 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def pick(
-    rng: np.random.Generator, hue: Range, saturation: Range, value: Range, *, wild: float = 0.08
+    rng: np.random.Generator, hue: Range, saturation: Range, value: Range, *, wild: float = 0.06
 ) -> np.ndarray:
     """A colour from ranges; with the chance `wild` of any hue."""
     chosen = rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value)
@@ -30,7 +30,7 @@ def anything(rng: np.random.Generator, value: Range = (0.15, 0.95)) -> np.ndarra
 
 def wood(rng: np.random.Generator, value: Range = (0.2, 0.9)) -> np.ndarray:
     """The colour of wood or of painted wood."""
-    return pick(rng, (0.04, 0.11), (0.2, 0.65), value, wild=0.12)
+    return pick(rng, (0.04, 0.11), (0.2, 0.65), value)
 
 
 def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray | float) -> np.ndarray:

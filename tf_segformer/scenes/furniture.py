@@ -40,7 +40,7 @@ def paint_table(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Bo
 def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A seat, a high back with slats, short stout legs; seen from the front, the back or a side."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.03
-    color, cushion = pick(rng, (0.25, 0.75), (0.35, 0.8), (0.3, 0.8), wild=0.2), anything(rng)
+    color, cushion = pick(rng, (0.28, 0.62), (0.4, 0.8), (0.35, 0.8), wild=0.1), anything(rng)
     half, seat, top = rng.uniform(0.23, 0.28), rng.uniform(0.42, 0.5), rng.uniform(0.9, 1.15)
     x_range, z_range = (x - half, x + half), (z, z + 2 * half)
     slats, leg, thick = rng.integers(2, 4), 0.09, 0.07
@@ -72,7 +72,7 @@ def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Bo
 
 def paint_bed(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A mattress under a patterned blanket, pillows at the far end, before a headboard."""
-    frame, blanket = wood(rng), pick(rng, (0.75, 1.02), (0.2, 0.8), (0.4, 0.95), wild=0.25)
+    frame, blanket = wood(rng), pick(rng, (0.76, 1.0), (0.3, 0.8), (0.45, 0.95), wild=0.12)
     sheet = pick(rng, (0, 1), (0, 0.15), (0.8, 1.0))
     (left, right), (near, far), height = at.x, at.z, at.y[1]
     board = rng.uniform(0.4, 0.6)

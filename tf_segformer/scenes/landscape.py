@@ -39,8 +39,8 @@ class Chances:
     person: float
 
 
-STREET = Chances(0.35, 0.2, 1.0, 1.0, 0.9, 0.7, 0.7, 0.6)
-COUNTRY = Chances(0.85, 0.75, 0.3, 0.2, 0.3, 0.75, 0.85, 0.5)
+STREET = Chances(0.4, 0.25, 1.0, 1.0, 0.9, 0.8, 0.75, 0.7)
+COUNTRY = Chances(0.9, 0.8, 0.3, 0.2, 0.4, 0.85, 0.85, 0.65)
 
 
 def paint_landscape(rng: np.random.Generator, height: int, width: int) -> Canvas:

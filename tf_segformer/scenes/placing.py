@@ -14,7 +14,7 @@ Range = tuple[float, float]
 # Paints something, with random numbers of its own, on the ground that it was given.
 PaintAt = Callable[[np.random.Generator, Box], None]
 
-TRIES = 10
+TRIES = 16
 
 
 class Stage:
