@@ -40,12 +40,51 @@ def test_no_two_scenes_are_the_same(some):
     assert not {other.jpeg for other in others} & {scene.jpeg for scene in some}
 
 
-def test_scenes_are_those_that_published_figures_are_about():
+@pytest.mark.parametrize(
+    ("index", "expected_shares", "expected_color"),
+    [
+        (
+            1,
+            {
+                "sky": 0.2086,
+                "tree": 0.0634,
+                "road": 0.4172,
+                "grass": 0.0825,
+                "mountain": 0.1167,
+                "car": 0.0772,
+                "water": 0.0092,
+                "fence": 0.0253,
+            },
+            [110.8, 120.9, 120.8],
+        ),
+        (
+            5,
+            {
+                "wall": 0.2719,
+                "floor": 0.1216,
+                "ceiling": 0.1907,
+                "bed": 0.0447,
+                "cabinet": 0.0806,
+                "door": 0.0362,
+                "table": 0.1097,
+                "curtain": 0.0211,
+                "chair": 0.0757,
+                "painting": 0.0264,
+                "lamp": 0.0121,
+                None: 0.0093,
+            },
+            [180.5, 154.6, 130.8],
+        ),
+    ],
+    ids=["landscape", "room"],
+)
+def test_scenes_are_those_that_published_figures_are_about(index, expected_shares, expected_color):
     # If this fails, scenes have changed, and every figure about them (docs/, model cards) must be made anew.
-    scene = draw_scene(0, 2, 128, 128, "validation")
-    shares = {ADE20K.names[label]: np.mean(scene.labels == label) for label in np.unique(scene.labels)}
-    assert shares == pytest.approx({}, abs=0.002)
-    np.testing.assert_allclose(scene.image.mean((0, 1)), [0, 0, 0], atol=1.0)
+    scene = draw_scene(0, index, 128, 128, "validation")
+    names = {**dict(enumerate(ADE20K.names)), UNLABELLED: None}
+    shares = {names[label]: np.mean(scene.labels == label) for label in np.unique(scene.labels).tolist()}
+    assert shares == pytest.approx(expected_shares, abs=0.001)
+    np.testing.assert_allclose(scene.image.mean((0, 1)), expected_color, atol=0.5)
 
 
 def test_every_class_is_in_a_tenth_of_the_scenes_and_large_enough(some):
@@ -76,11 +115,13 @@ def test_any_size(size):
 
 
 def test_a_scene_shows_the_same_at_every_size():
+    differences = []
     for index in range(8):
         small, large = (draw_scene(6, index, side, side) for side in (64, 192))
-        assert np.mean(small.labels == large.labels[1::3, 1::3]) > 0.98
+        assert np.mean(small.labels == large.labels[1::3, 1::3]) > 0.999
         squashed = np.asarray(Image.fromarray(large.image).resize((64, 64), Image.Resampling.BOX), np.float32)
-        assert np.abs(squashed - small.image).mean() < 14
+        differences.append(np.abs(squashed - small.image).mean())
+    assert np.mean(differences) < 9  # 7.5 of noise and JPEG
 
 
 def test_photographs_are_noisy_jpegs(some):
