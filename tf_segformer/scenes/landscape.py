@@ -109,14 +109,14 @@ def _build(stage: Stage, chances: Chances, road: Road | None) -> None:
         for _ in range(rng.integers(1, 4)):
             deep, tall, begin = rng.uniform(5, 10), rng.uniform(5, 16), edge + side * rng.uniform(0.8, 3)
             end = begin + side * rng.uniform(6, 12)
-            stage.put(Box((min(begin, end), max(begin, end)), (0, tall), (z, z + deep)), paint)
+            stage.put(Box((min(begin, end), max(begin, end)), (0, tall), (z, z + deep)), paint, solid=True)
             z += deep + rng.uniform(0.2, 4)
     for _ in range(round(rng.integers(1, 3) * stage.camera.width / stage.camera.unit)):
         z, broad, tall = rng.uniform(18, 35), rng.uniform(7, 14), rng.uniform(6, 18)
         seen = stage.camera.seen(z)
         start = rng.uniform(seen[0] - broad / 2, seen[1] - broad / 2)
         if rng.random() < chances.building and (not road or start > right or start + broad < left):
-            stage.put(Box((start, start + broad), (0, tall), (z, z + 8)), paint)
+            stage.put(Box((start, start + broad), (0, tall), (z, z + 8)), paint, solid=True)
 
 
 def _drive(stage: Stage, chances: Chances, road: Road | None, near: float) -> None:
