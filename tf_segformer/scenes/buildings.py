@@ -20,7 +20,7 @@ def paint_building(canvas: Canvas, camera: Camera, rng: np.random.Generator, box
 
 
 def _facade(rng: np.random.Generator, height: float) -> Paint:
-    wall = pick(rng, (0.0, 0.14), (0.03, 0.5), (0.35, 0.9), wild=0.15)
+    wall = pick(rng, (0.0, 0.14), (0.03, 0.5), (0.35, 0.9), wild=0.1)
     glass = pick(rng, (0.5, 0.65), (0.05, 0.4), (0.08, 0.4))
     trim = lit(wall, rng.choice([0.65, 1.3]))
     floors = max(2, round(height / rng.uniform(2.6, 3.4)))
@@ -61,7 +61,7 @@ def paint_fence_along(
 def _paint_boards(
     canvas: Canvas, rng: np.random.Generator, region: Region, board: float, height: float
 ) -> None:
-    color = wood(rng)
+    color = wood(rng, (0.55, 1.0))
     part = region.u / np.float32(board) % 1
     tip = height - np.abs(part - 0.5) * board * 0.9
     tone = 0.8 + 0.4 * noise.sample(noise.grain(), np.floor(region.u / np.float32(board)), 3 + 0 * region.v)

@@ -33,7 +33,7 @@ class _Car:
 def paint_car(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, *, along: bool) -> None:
     """Paint a car in the middle of its ground, seen from its side, or from behind (`along`)."""
     car = _Car(
-        paint=anything(rng, (0.2, 1.0)),
+        paint=pick(rng, (0, 1), (0.0, 0.95), (0.45, 1.0)),
         glass=anything(rng, (0.05, 0.35)),
         lamps=pick(rng, (0.97, 1.05), (0.6, 1.0), (0.7, 1.0), wild=0.2),
         length=rng.uniform(3.6, LONGEST),

@@ -15,7 +15,7 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def pick(
-    rng: np.random.Generator, hue: Range, saturation: Range, value: Range, *, wild: float = 0.08
+    rng: np.random.Generator, hue: Range, saturation: Range, value: Range, *, wild: float = 0.06
 ) -> np.ndarray:
     """A colour from ranges; with the chance `wild` of any hue."""
     chosen = rng.uniform(*hue), rng.uniform(*saturation), rng.uniform(*value)
@@ -28,9 +28,9 @@ def anything(rng: np.random.Generator, value: Range = (0.15, 0.95)) -> np.ndarra
     return hsv(rng.random(), rng.random() ** 1.5 * 0.85, rng.uniform(*value))
 
 
-def wood(rng: np.random.Generator) -> np.ndarray:
+def wood(rng: np.random.Generator, value: Range = (0.2, 0.9)) -> np.ndarray:
     """The colour of wood or of painted wood."""
-    return pick(rng, (0.04, 0.11), (0.1, 0.65), (0.2, 0.9), wild=0.15)
+    return pick(rng, (0.04, 0.11), (0.2, 0.65), value)
 
 
 def mix(first: np.ndarray, second: np.ndarray, share: np.ndarray | float) -> np.ndarray:

@@ -16,7 +16,9 @@ def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: B
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.1
     size = rng.uniform(1.5, 1.9) / 1.75
     skin = pick(rng, (0.03, 0.09), (0.25, 0.6), (0.35, 0.95), wild=0.05)
-    hair, shirt, trousers, shoes = (anything(rng, (0.08, 0.9)) for _ in range(4))
+    hair = pick(rng, (0.04, 0.12), (0.1, 0.7), (0.05, 0.5))
+    shirt = pick(rng, (0, 1), (0.3, 0.95), (0.3, 1.0))
+    trousers, shoes = pick(rng, (0.55, 0.68), (0.1, 0.7), (0.12, 0.6), wild=0.1), anything(rng, (0.05, 0.4))
     stride, arms, skirt = rng.uniform(0.02, 0.09), rng.uniform(0.0, 0.09), rng.random() < 0.3
     contact_shadow(canvas, camera, (x - 0.3, x + 0.3), (z - 0.15, z + 0.3))
     region = camera.front(z, (x - 0.55 * size, x + 0.55 * size), (0, 1.8 * size)).shifted(x, 0)
@@ -50,7 +52,7 @@ def paint_person(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: B
 def paint_tree(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, height: float) -> None:
     """A trunk and a crown of leaves: round with a ragged edge, or a cone of tiers."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0]
-    leaves = pick(rng, (0.14, 0.4), (0.3, 0.8), (0.25, 0.75), wild=0.1)
+    leaves = pick(rng, (0.14, 0.4), (0.3, 0.8), (0.25, 0.75))
     bark = pick(rng, (0.03, 0.1), (0.1, 0.5), (0.15, 0.5), wild=0.1)
     half, offset = height * rng.uniform(0.26, 0.4), rng.uniform(0, 200, 2).astype(np.float32)
     trunk, start = height * rng.uniform(0.035, 0.06), height * rng.uniform(0.18, 0.3)

@@ -39,9 +39,9 @@ def paint_on(canvas: Canvas, wall: Region, at: Rectangle, paint: Paint, name: st
 
 def window(rng: np.random.Generator) -> Paint:
     """A frame with glazing bars, and light behind."""
-    frame = pick(rng, (0.05, 0.12), (0.0, 0.3), (0.5, 1.0))
-    top = pick(rng, (0.5, 0.65), (0.05, 0.6), (0.5, 1.1))
-    low = pick(rng, (0.0, 1.0), (0.0, 0.3), (0.6, 1.1))
+    frame = pick(rng, (0.05, 0.12), (0.0, 0.2), (0.7, 1.0))
+    top = pick(rng, (0.5, 0.62), (0.1, 0.5), (0.8, 1.1))
+    low = pick(rng, (0.5, 0.62), (0.0, 0.25), (0.85, 1.1))
     columns, rows, bar = int(rng.integers(2, 4)), int(rng.integers(2, 4)), rng.uniform(0.03, 0.05)
     glare = rng.uniform(0, 0.5)
 
@@ -57,7 +57,7 @@ def window(rng: np.random.Generator) -> Paint:
 
 def door(rng: np.random.Generator) -> Paint:
     """A leaf in a frame, with sunk panels and a handle."""
-    leaf, handle = wood(rng), anything(rng, (0.6, 1.0))
+    leaf, handle = wood(rng, (0.3, 0.65)), anything(rng, (0.6, 1.0))
     frame, deep = lit(leaf, rng.choice([0.6, 1.35])), lit(leaf, rng.uniform(0.6, 0.8))
     panels, columns, handle_left = rng.integers(2, 4), rng.integers(1, 3), rng.random() < 0.5
 
@@ -80,10 +80,10 @@ def door(rng: np.random.Generator) -> Paint:
 
 def painting(rng: np.random.Generator) -> Paint:
     """A picture of blots in a heavy frame, often with a pale mount."""
-    frame, mount = anything(rng, (0.1, 0.8)), lit(np.ones(3, np.float32), rng.uniform(0.75, 1.0))
-    colors = [anything(rng) for _ in range(3)]
-    border, has_mount = rng.uniform(0.07, 0.12), rng.random() < 0.6
-    offset, scale = rng.uniform(0, 200, 2).astype(np.float32), rng.uniform(14, 26)
+    frame, mount = wood(rng, (0.1, 0.5)), lit(np.ones(3, np.float32), rng.uniform(0.85, 1.0))
+    colors = [pick(rng, (0, 1), (0.4, 0.9), (0.3, 0.95)) for _ in range(3)]
+    border, has_mount = rng.uniform(0.07, 0.12), rng.random() < 0.8
+    offset, scale = rng.uniform(0, 200, 2).astype(np.float32), rng.uniform(30, 60)
 
     def paint(region: Region) -> np.ndarray:
         u, v = region.u, region.v
@@ -100,7 +100,7 @@ def painting(rng: np.random.Generator) -> Paint:
 
 def curtain(rng: np.random.Generator, width: float) -> Paint:
     """Folds: cloth that is light and dark by turns, from top to bottom."""
-    cloth, second = anything(rng, (0.3, 0.95)), anything(rng)
+    cloth, second = pick(rng, (0, 1), (0.4, 0.9), (0.45, 0.95)), anything(rng)
     folds, flare = width / rng.uniform(0.1, 0.16), rng.uniform(-0.15, 0.15)
     striped = rng.random() < 0.3
 
@@ -119,7 +119,7 @@ def curtain(rng: np.random.Generator, width: float) -> Paint:
 
 def cabinet_front(rng: np.random.Generator, width: float, height: float) -> Paint:
     """Many small doors or drawers, each with a knob; u, v in metres."""
-    body, knob = wood(rng), anything(rng, (0.1, 1.0))
+    body, knob = pick(rng, (0.08, 0.14), (0.15, 0.5), (0.55, 0.95)), anything(rng, (0.1, 0.4))
     gap = lit(body, 0.4)
     columns = max(2, round(width / rng.uniform(0.3, 0.5)))
     rows = max(2, round(height / rng.uniform(0.22, 0.4)))

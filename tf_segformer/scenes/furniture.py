@@ -15,14 +15,14 @@ from tf_segformer.scenes.surfaces import Paint
 def paint_cabinet(canvas: Canvas, camera: Camera, rng: np.random.Generator, box: Box) -> None:
     """A box with a front of drawers or small doors, at most as high as a person."""
     front = cabinet_front(rng, box.x[1] - box.x[0], box.y[1])
-    body = plain(lit(wood(rng), 0.9))
+    body = plain(pick(rng, (0.08, 0.14), (0.15, 0.5), (0.5, 0.85)))
     contact_shadow(canvas, camera, box.x, box.z)
     paint_box(canvas, camera, box, "cabinet", front, body, body)
 
 
 def paint_table(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A thick top on four stout legs, or a cloth down to the ground's half."""
-    color = wood(rng)
+    color = pick(rng, (0.03, 0.09), (0.5, 0.8), (0.45, 0.8))
     (left, right), (near, far), height = at.x, at.z, at.y[1]
     leg, thick = 0.11, rng.uniform(0.07, 0.1)
     top = _table_top(rng, color)
@@ -40,7 +40,7 @@ def paint_table(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Bo
 def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A seat, a high back with slats, short stout legs; seen from the front, the back or a side."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.03
-    color, cushion = wood(rng), anything(rng)
+    color, cushion = pick(rng, (0.28, 0.62), (0.4, 0.8), (0.35, 0.8), wild=0.1), anything(rng)
     half, seat, top = rng.uniform(0.23, 0.28), rng.uniform(0.42, 0.5), rng.uniform(0.9, 1.15)
     x_range, z_range = (x - half, x + half), (z, z + 2 * half)
     slats, leg, thick = rng.integers(2, 4), 0.09, 0.07
@@ -72,7 +72,8 @@ def paint_chair(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Bo
 
 def paint_bed(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box) -> None:
     """A mattress under a patterned blanket, pillows at the far end, before a headboard."""
-    frame, blanket, sheet = wood(rng), anything(rng), anything(rng, (0.7, 1.0))
+    frame, blanket = wood(rng), pick(rng, (0.76, 1.0), (0.3, 0.8), (0.45, 0.95), wild=0.12)
+    sheet = pick(rng, (0, 1), (0, 0.15), (0.8, 1.0))
     (left, right), (near, far), height = at.x, at.z, at.y[1]
     board = rng.uniform(0.4, 0.6)
     contact_shadow(canvas, camera, at.x, at.z, 0.4)
@@ -101,7 +102,7 @@ def paint_bed(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box)
 def paint_lamp(canvas: Canvas, camera: Camera, rng: np.random.Generator, at: Box, ceiling: float) -> None:
     """A shade that shines, on a stand from the ground or hung from the ceiling."""
     x, z = (at.x[0] + at.x[1]) / 2, at.z[0] + 0.15
-    shade, body = pick(rng, (0.07, 0.16), (0.05, 0.6), (0.8, 1.0)), anything(rng, (0.1, 0.6))
+    shade, body = pick(rng, (0.1, 0.16), (0.2, 0.65), (0.9, 1.0)), anything(rng, (0.1, 0.6))
     half, height, slope = rng.uniform(0.26, 0.36), rng.uniform(0.36, 0.5), rng.uniform(0.35, 0.65)
     hangs = rng.random() < 0.5
     bottom = rng.uniform(1.65, 1.85) if hangs else rng.uniform(1.1, 1.35)

@@ -39,8 +39,8 @@ class Chances:
     person: float
 
 
-STREET = Chances(0.35, 0.2, 1.0, 1.0, 0.9, 0.7, 0.7, 0.6)
-COUNTRY = Chances(0.85, 0.75, 0.3, 0.2, 0.3, 0.75, 0.85, 0.5)
+STREET = Chances(0.4, 0.25, 1.0, 1.0, 0.9, 0.8, 0.75, 0.7)
+COUNTRY = Chances(0.9, 0.8, 0.3, 0.2, 0.4, 0.85, 0.85, 0.65)
 
 
 def paint_landscape(rng: np.random.Generator, height: int, width: int) -> Canvas:
@@ -83,7 +83,7 @@ def paint_landscape(rng: np.random.Generator, height: int, width: int) -> Canvas
             stage.stand(
                 (0.9, 0.3),
                 lambda own, at: paint_person(canvas, camera, own, at),
-                (max(near * 1.05, 2.8), max(near * 1.3, 8)),
+                (max(near * 1.05, 2.8), max(near * 1.3, 6)),
             )
     stage.paint()
     return canvas
@@ -109,14 +109,14 @@ def _build(stage: Stage, chances: Chances, road: Road | None) -> None:
         for _ in range(rng.integers(1, 4)):
             deep, tall, begin = rng.uniform(5, 10), rng.uniform(5, 16), edge + side * rng.uniform(0.8, 3)
             end = begin + side * rng.uniform(6, 12)
-            stage.put(Box((min(begin, end), max(begin, end)), (0, tall), (z, z + deep)), paint)
+            stage.put(Box((min(begin, end), max(begin, end)), (0, tall), (z, z + deep)), paint, solid=True)
             z += deep + rng.uniform(0.2, 4)
     for _ in range(round(rng.integers(1, 3) * stage.camera.width / stage.camera.unit)):
         z, broad, tall = rng.uniform(18, 35), rng.uniform(7, 14), rng.uniform(6, 18)
         seen = stage.camera.seen(z)
         start = rng.uniform(seen[0] - broad / 2, seen[1] - broad / 2)
         if rng.random() < chances.building and (not road or start > right or start + broad < left):
-            stage.put(Box((start, start + broad), (0, tall), (z, z + 8)), paint)
+            stage.put(Box((start, start + broad), (0, tall), (z, z + 8)), paint, solid=True)
 
 
 def _drive(stage: Stage, chances: Chances, road: Road | None, near: float) -> None:
@@ -130,14 +130,14 @@ def _drive(stage: Stage, chances: Chances, road: Road | None, near: float) -> No
             stage.stand(
                 (WIDTH, LONGEST),
                 lambda own, at: paint_car(stage.canvas, stage.camera, own, at, along=True),
-                (max(near * 1.1, 3.5), max(near * 1.3, 11)),
+                (max(near * 1.1, 3.5), max(near * 1.3, 8.5)),
                 (lane - 1.2, lane + 1.2),
             )
         else:
             stage.stand(
                 (LONGEST, WIDTH),
                 lambda own, at: paint_car(stage.canvas, stage.camera, own, at, along=False),
-                (max(near * 1.1, 4.5), max(near * 1.3, 11)),
+                (max(near * 1.1, 4.5), max(near * 1.3, 8.5)),
             )
 
 
@@ -154,7 +154,7 @@ def _plant(stage: Stage, chances: Chances, road: Road | None, near: float) -> No
             stage.stand(
                 (tall * 0.3, 1.0),
                 paint,
-                (max(near * 1.3, 5), max(near * 1.5, 16)),
+                (max(near * 1.3, 5), max(near * 1.5, 12)),
                 ((-1e3, left) if at_left else (right, 1e3)) if road else None,
             )
 

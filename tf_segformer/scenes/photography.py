@@ -25,9 +25,9 @@ def photograph(image: np.ndarray, rng: np.random.Generator) -> bytes:
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
     tilt, vignette = rng.uniform(-0.2, 0.2, 2).astype(np.float32), rng.uniform(0, 0.2)
     light = rng.uniform(0.8, 1.25) * (1 + tilt[0] * x + tilt[1] * y) * (1 - vignette * (x * x + y * y))
-    cast = rng.normal(1, 0.06, 3).astype(np.float32)
-    saturation, gamma = rng.uniform(0.4, 1.15), rng.uniform(0.65, 1.15)
-    blur, noise, quality = rng.uniform(0.2, 0.8), rng.uniform(0.004, 0.03), int(rng.integers(60, 96))
+    cast = rng.normal(1, 0.05, 3).astype(np.float32)
+    saturation, gamma = rng.uniform(0.55, 1.15), rng.uniform(0.65, 1.15)
+    blur, noise, quality = rng.uniform(0.2, 0.7), rng.uniform(0.004, 0.024), int(rng.integers(60, 96))
     gray = (image @ _LUMINANCE)[..., None]
     image = (gray + (image - gray) * np.float32(saturation)) * (255 * cast) * light[..., None]
     curve = [round(255 * (level / 255) ** gamma) for level in range(256)]

@@ -14,7 +14,7 @@ Range = tuple[float, float]
 # Paints something, with random numbers of its own, on the ground that it was given.
 PaintAt = Callable[[np.random.Generator, Box], None]
 
-TRIES = 10
+TRIES = 16
 
 
 class Stage:
@@ -64,13 +64,21 @@ class Stage:
             start = left + across * (right - left)
             box = Box((start, start + size[0]), (0, 0), (depth, depth + size[1]))
             if self._is_free(box) and not any(_overlap(box, other) for other in self._taken):
-                self._taken.append(box)
-                self.put(box, paint)
+                self.put(box, paint, solid=True)
                 return True
         return False
 
-    def put(self, box: Box, paint: PaintAt, behind: float = 0.0) -> None:
-        """Have something painted where it is said to be, as if it were so many metres further away."""
+    def put(self, box: Box, paint: PaintAt, *, behind: float = 0.0, solid: bool = False) -> None:
+        """Have something painted at a given place.
+
+        Args:
+            box: The place.
+            paint: Paints it there.
+            behind: How many metres further away it is taken to be when the order of painting is decided.
+            solid: Whether nothing may stand there afterwards.
+        """
+        if solid:
+            self._taken.append(box)
         own = np.random.default_rng(self.rng.integers(1 << 32))
         self._pieces.append((box.z[0] + behind, paint, own, box))
 

@@ -42,7 +42,7 @@ def paint_room(rng: np.random.Generator, height: int, width: int) -> Canvas:
         center=width * rng.uniform(0.35, 0.65),
         eye=rng.uniform(1.35, 1.75),
     )
-    back = rng.uniform(3.4, 5.6)
+    back = rng.uniform(3.1, 4.7)
     left, right = sorted(camera.seen(back))
     room = Room(
         left * rng.uniform(0.55, 1.0) - 0.1,
@@ -52,8 +52,14 @@ def paint_room(rng: np.random.Generator, height: int, width: int) -> Canvas:
     )
     walls = _paint_shell(canvas, camera, rng, room)
     _hang(canvas, rng, walls[0], (room.left, room.right), room.height)
-    for wall in walls[1:]:
-        _hang(canvas, rng, wall, (1.4, room.back), room.height)
+    for wall, x, margin in (
+        (walls[1], room.left, camera.center),
+        (walls[2], room.right, width - camera.center),
+    ):
+        entering = max(1.4, camera.focal * abs(x) / margin)  # where the wall comes into the picture
+        seen = camera.focal * abs(x) * (1 / entering - 1 / room.back)
+        if seen > 0.14 * camera.unit:  # or all that hangs there would be slivers
+            _hang(canvas, rng, wall, (entering, room.back), room.height)
     _furnish(canvas, camera, rng, room)
     return canvas
 
@@ -85,13 +91,13 @@ def _hang(
     at = extent[0] + rng.uniform(0.1, 0.4)
     while True:
         kind = rng.choice(
-            ["door", "window", "painting", "curtain", "nothing"], p=[0.25, 0.27, 0.26, 0.12, 0.1]
+            ["door", "window", "painting", "curtain", "nothing"], p=[0.26, 0.28, 0.28, 0.14, 0.04]
         )
         width = {
             "door": rng.uniform(0.85, 1.05),
-            "window": rng.uniform(1.0, 1.6),
-            "painting": rng.uniform(0.8, 1.4),
-            "curtain": rng.uniform(0.7, 1.4),
+            "window": rng.uniform(1.1, 1.7),
+            "painting": rng.uniform(0.85, 1.4),
+            "curtain": rng.uniform(0.8, 1.4),
             "nothing": 0.6,
         }[kind]
         if at + width > extent[1] - 0.1:
@@ -112,7 +118,7 @@ def _hang(
         elif kind == "curtain":
             rectangle = (at, rng.uniform(0.02, 0.2), width, height - 0.3)
             fittings.paint_on(canvas, wall, rectangle, fittings.curtain(rng, width), "curtain")
-        at += width + rng.uniform(0.15, 0.7)
+        at += width + rng.uniform(0.12, 0.45)
 
 
 def _paint_window(
@@ -122,7 +128,7 @@ def _paint_window(
     left, bottom, width, height = at
     fittings.paint_on(canvas, wall, at, fittings.window(rng), "windowpane")
     if rng.random() < 0.5:
-        part, low = rng.uniform(0.28, 0.38), rng.choice([0.05, bottom - 0.15])
+        part, low = rng.uniform(0.36, 0.48), rng.choice([0.05, bottom - 0.15])
         paint = fittings.curtain(rng, part)
         for x in (left - part * 0.6, left + width - part * 0.4):
             rectangle = (x, low, part, bottom + height + 0.12 - low)
@@ -141,24 +147,24 @@ def _furnish(canvas: Canvas, camera: Camera, rng: np.random.Generator, room: Roo
             (at_wall, at_wall) if rng.random() < 0.6 else None,
         )
     wide, deep, tall = rng.uniform(0.8, 1.6), rng.uniform(0.4, 0.55), float(rng.choice([0.85, 1.2, 1.9]))
-    if rng.random() < 0.65:
+    if rng.random() < 0.8:
         stage.stand(
             (wide, deep),
             lambda own, at: furniture.paint_cabinet(canvas, camera, own, Box(at.x, (0, tall), at.z)),
             (room.back - deep - 0.02, room.back - deep - 0.02),
         )
     table_size, table_height = (rng.uniform(0.9, 1.6), rng.uniform(0.6, 0.9)), rng.uniform(0.68, 0.8)
-    if rng.random() < 0.7:
+    if rng.random() < 0.85:
         stage.stand(
             table_size,
             lambda own, at: furniture.paint_table(canvas, camera, own, Box(at.x, (0, table_height), at.z)),
         )
-    if rng.random() < 0.75:
+    if rng.random() < 0.85:
         stage.stand((0.7, 0.3), lambda own, at: furniture.paint_lamp(canvas, camera, own, at, room.height))
-    for chance in (0.85, 0.55):
+    for chance in (0.9, 0.65, 0.4):
         if rng.random() < chance:
             stage.stand((0.62, 0.62), lambda own, at: furniture.paint_chair(canvas, camera, own, at))
-    if rng.random() < 0.5:
+    if rng.random() < 0.65:
         stage.stand((0.8, 0.3), lambda own, at: paint_person(canvas, camera, own, at))
     size = rng.uniform(0.25, 0.5)
     if rng.random() < 0.2:

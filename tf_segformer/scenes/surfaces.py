@@ -19,7 +19,7 @@ Paint = Callable[[Region], np.ndarray]
 
 def wall(rng: np.random.Generator) -> Paint:
     """Plain, striped, papered or of bricks; often with a panelled lower part."""
-    base, second = pick(rng, (0, 1), (0, 0.35), (0.5, 0.95)), anything(rng, (0.35, 0.95))
+    base, second = pick(rng, (0, 1), (0, 0.3), (0.6, 0.95)), anything(rng, (0.35, 0.95))
     second = mix(base, second, rng.uniform(0.15, 0.5))
     kind, offset = rng.integers(4), rng.uniform(0, 200, 2).astype(np.float32)
     period, dado = rng.uniform(0.12, 0.4), rng.choice([0, 0.8, 1.0])
@@ -49,8 +49,8 @@ def wall(rng: np.random.Generator) -> Paint:
 
 def floor(rng: np.random.Generator) -> Paint:
     """Planks or tiles."""
-    base = wood(rng)
-    other = lit(base, rng.uniform(0.5, 0.75)) if rng.random() < 0.6 else wood(rng)
+    base = wood(rng, (0.2, 0.6))
+    other = lit(base, rng.uniform(0.5, 0.75)) if rng.random() < 0.6 else wood(rng, (0.2, 0.6))
     planks, width, length = rng.random() < 0.55, rng.uniform(0.12, 0.25), rng.uniform(0.9, 1.6)
     tile, checkered, across = rng.uniform(0.3, 0.6), rng.random() < 0.6, rng.random() < 0.4
 
@@ -94,7 +94,7 @@ def ceiling(rng: np.random.Generator) -> Paint:
 
 def grass(rng: np.random.Generator) -> Paint:
     """Blades, which are streaks upwards, in patches."""
-    base = pick(rng, (0.14, 0.36), (0.25, 0.75), (0.3, 0.75), wild=0.1)
+    base = pick(rng, (0.14, 0.36), (0.25, 0.75), (0.3, 0.75))
     other = lit(base, rng.uniform(0.35, 0.6))
     offset = rng.uniform(0, 200, 2).astype(np.float32)
 
@@ -129,7 +129,7 @@ def road(rng: np.random.Generator, half_width: float) -> Paint:
 
 def water(rng: np.random.Generator) -> Paint:
     """Ripples, which are level streaks, and glints."""
-    base = pick(rng, (0.45, 0.65), (0.15, 0.7), (0.25, 0.8), wild=0.1)
+    base = pick(rng, (0.45, 0.65), (0.15, 0.7), (0.25, 0.8))
     bright = mix(base, np.ones(3, np.float32), rng.uniform(0.3, 0.7))
     offset = rng.uniform(0, 200, 2).astype(np.float32)
 
@@ -147,7 +147,7 @@ def water(rng: np.random.Generator) -> Paint:
 def sky(rng: np.random.Generator) -> Paint:
     """A gradient with soft clouds; u, v in shares of the picture's shorter side."""
     top = pick(rng, (0.52, 0.66), (0.1, 0.7), (0.5, 0.95))
-    low = pick(rng, (0.02, 0.12), (0.0, 0.4), (0.7, 1.0), wild=0.3)
+    low = pick(rng, (0.02, 0.12), (0.0, 0.4), (0.7, 1.0), wild=0.15)
     cloud = lit(np.ones(3, np.float32), rng.uniform(0.55, 1.05))
     cover, offset = rng.uniform(-0.2, 0.45), rng.uniform(0, 200, 2).astype(np.float32)
 
