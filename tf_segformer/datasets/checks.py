@@ -72,7 +72,7 @@ def check(
     return contents
 
 
-def _problems_of(pair: Pair, rules: MaskRules, digest: "hashlib._Hash", counts: np.ndarray) -> list[str]:
+def _problems_of(pair: Pair, rules: MaskRules, digest: hashlib._Hash, counts: np.ndarray) -> list[str]:
     problems, sizes = [], []
     for read in (lambda: read_image(pair.image), lambda: read_mask(pair.mask, rules)):
         try:

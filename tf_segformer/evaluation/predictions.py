@@ -81,9 +81,7 @@ def evaluate(
     total = np.zeros((rules.num_labels, rules.num_labels), np.int64)
     images = []
     for pair in pairs:
-        counts = confusion(
-            read_mask(pair.mask, rules), predict(read_image(pair.image)), rules.num_labels
-        )
+        counts = confusion(read_mask(pair.mask, rules), predict(read_image(pair.image)), rules.num_labels)
         own = scores(counts)
         images.append(ImageScore(pair.name, own.mean_iou, own.pixel_accuracy))
         total += counts

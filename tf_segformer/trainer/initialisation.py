@@ -17,11 +17,8 @@ def initialise_convolutions(model: keras.Model, seed: int) -> None:
     """
     random = np.random.default_rng(seed)
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            kernel = layer.kernel
-            fan_out = np.prod(kernel.shape[:2]) * kernel.shape[3]
-        elif isinstance(layer, keras.layers.Conv2D) and not (
-            HEAD in layer.path and layer.name == "classifier"
+        if isinstance(layer, keras.layers.DepthwiseConv2D) or (
+            isinstance(layer, keras.layers.Conv2D) and not (HEAD in layer.path and layer.name == "classifier")
         ):
             kernel = layer.kernel
             fan_out = np.prod(kernel.shape[:2]) * kernel.shape[3]

@@ -101,12 +101,16 @@ def model_card(
         power=recipe.power,
         decay=recipe.weight_decay,
         drop_path=recipe.drop_path,
-        average=f"moving average of the weights, momentum {recipe.ema:g}" if recipe.ema else "no moving average",
+        average=f"moving average of the weights, momentum {recipe.ema:g}"
+        if recipe.ema
+        else "no moving average",
         seed=recipe.seed,
         low=recipe.augmentation.scales[0],
         high=recipe.augmentation.scales[1],
         most=recipe.augmentation.most_of_one_class,
-        photometric="photometric distortion" if recipe.augmentation.photometric else "no photometric distortion",
+        photometric="photometric distortion"
+        if recipe.augmentation.photometric
+        else "no photometric distortion",
         height=processing.height,
         width=processing.width,
         images=len(evaluation.images),

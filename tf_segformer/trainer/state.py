@@ -35,7 +35,7 @@ def save_state(path: Path, model: keras.Model, step: int, recipe: dict[str, Any]
         step: Steps done.
         recipe: What the training was told, ready for JSON; it must be the same to go on.
     """
-    arrays = {name: np.ascontiguousarray(variable.numpy()) for name, variable in _variables(model)}
+    arrays = {name: np.array(variable.numpy(), order="C") for name, variable in _variables(model)}
     partial = path.with_name(f".{path.name}.partial")
     save_file(arrays, partial, {"step": str(step), "recipe": json.dumps(recipe)})
     flush(partial)
