@@ -91,6 +91,13 @@ def train(
     """
     if resume:
         _refuse_others(context)
+    folders = {
+        "data": data,
+        "images": images,
+        "masks": masks,
+        "validation_images": validation_images,
+        "validation_masks": validation_masks,
+    }
     # after the arguments are known to be good: this takes seconds
     from tf_segformer.datasets.pairs import DatasetError
     from tf_segformer.trainer.augmentation import Augmentation
@@ -108,11 +115,7 @@ def train(
                 evaluation = go_on(output, display.listener())
             else:
                 source = Source(
-                    *(None if path is None else str(path.resolve()) for path in (data, images, masks)),
-                    *(
-                        None if path is None else str(path.resolve())
-                        for path in (validation_images, validation_masks)
-                    ),
+                    **{name: str(path.resolve()) for name, path in folders.items() if path is not None},
                     palette=palette_labels,
                     reduce_zero_label=reduce_zero_label,
                 )
@@ -169,8 +172,8 @@ def _refuse_others(context: typer.Context) -> None:
     if given:
         options = ", ".join("--" + name.replace("_", "-") for name in given)
         raise typer.BadParameter(
-            f"--resume goes on with the recipe that OUTPUT holds; leave {options} out, or begin anew in another "
-            "folder"
+            f"--resume goes on with the recipe that OUTPUT holds; leave {options} out, or begin anew in "
+            "another folder"
         )
 
 

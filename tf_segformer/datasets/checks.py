@@ -82,7 +82,7 @@ def _problems_of(pair: Pair, rules: MaskRules, digest: hashlib._Hash, counts: np
             continue
         sizes.append(array.shape[:2])
         digest.update(f"{pair.name}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
         if array.ndim == 2:
             counts += np.bincount(array.ravel(), minlength=256)
     if len(sizes) == 2 and sizes[0] != sizes[1]:

@@ -1,4 +1,4 @@
-"""The paper's augmentations (arXiv 2105.15203, section 4.1), as mmsegmentation's SegFormer configs order them.
+"""The paper's augmentations (arXiv 2105.15203, section 4.1), in the order of mmsegmentation's configs.
 
     resize by 0.5 to 2 ─► crop ─► flip ─► photometric distortion ─► normalise ─► pad
 

@@ -31,15 +31,15 @@ SHA-256 of the training data: `{training.digest}`.
 
 ## Recipe
 
-{steps} of {all_steps} steps of AdamW, {batch} crops of {crop} × {crop} pixels each. Learning rate {rate:g} (head × {head:g}),
-linear warm-up of {warm_up} steps, then polynomial to 0 (power {power:g}); weight decay {decay:g}, none on
-normalisation layers; stochastic depth {drop_path:g}; {average}; seed {seed}. Augmentation: scale {low:g} to {high:g},
-crop with at most {most:.0%} of one class, flip, {photometric}.
+{steps} of {all_steps} steps of AdamW, {batch} crops of {crop} × {crop} pixels each. Learning rate {rate:g}
+(head × {head:g}), linear warm-up of {warm_up} steps, then polynomial to 0 (power {power:g});
+weight decay {decay:g}, none on normalisation layers; stochastic depth {drop_path:g}; {average}; seed {seed}.
+Augmentation: scale {low:g} to {high:g}, crop with at most {most:.0%} of one class, flip, {photometric}.
 
 ## Numbers
 
-Whole photographs, resized to {height} × {width} as `preprocessor_config.json` says, label maps at the photographs' own size;
-mmsegmentation's definitions; {images} validation photographs.
+Whole photographs, resized to {height} × {width} as `preprocessor_config.json` says, label maps at the
+photographs' own size; mmsegmentation's definitions; {images} validation photographs.
 
 | mIoU | mean accuracy | pixel accuracy |
 |---|---|---|

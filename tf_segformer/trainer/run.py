@@ -129,8 +129,8 @@ def resume(output: Path, listener: Listener = Listener()) -> Evaluation:
     data = _Data.checked(plan, listener)
     if tuple(contents.digest for contents in data.contents) != plan.digests:
         raise StateError(
-            f"The data of {output} is not what its training began with: photographs or masks were added, removed "
-            "or changed. Restore them, or begin anew in another folder."
+            f"The data of {output} is not what its training began with: photographs or masks were added, "
+            "removed or changed. Restore them, or begin anew in another folder."
         )
     model = plan.compiled(model_of(plan))
     load_state(output / STATE_FILE, model)

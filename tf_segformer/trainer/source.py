@@ -28,7 +28,7 @@ class Source:
         validation_images: Folder of photographs to validate on; None: some are held back.
         validation_masks: Folder of their masks.
         palette: Whether the indices of palette masks are labels.
-        reduce_zero_label: Whether 0 means "not labelled" and the classes begin at 1; None: as the layout says.
+        reduce_zero_label: Whether 0 means "not labelled", classes begin at 1; None: as the layout says.
     """
 
     data: str | None = None

@@ -55,8 +55,8 @@ def read_state(path: Path) -> tuple[int, dict[str, Any]]:
         return int(metadata["step"]), json.loads(metadata["recipe"])
     except FileNotFoundError as error:
         raise StateError(
-            f"{path.parent} holds no {path.name}, so there is no training to go on with. Leave --resume out to "
-            "begin one, or give the --output of the one that was interrupted."
+            f"{path.parent} holds no {path.name}, so there is no training to go on with. Leave --resume out "
+            "to begin one, or give the --output of the one that was interrupted."
         ) from error
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise StateError(
@@ -77,8 +77,8 @@ def load_state(path: Path, model: keras.Model) -> None:
         if found != set(variables):
             different = sorted(found ^ set(variables))
             raise StateError(
-                f"{path} is of another model or optimizer: {len(different)} variables differ, the first being "
-                f"{', '.join(different[:3])}."
+                f"{path} is of another model or optimizer: {len(different)} variables differ, the first "
+                f"being {', '.join(different[:3])}."
             )
         for name, variable in variables.items():
             array = file.get_tensor(name)
