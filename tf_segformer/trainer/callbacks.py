@@ -76,8 +76,8 @@ class Journal(keras.callbacks.Callback):
         self._loss = float(logs["loss"])  # the mean since the metrics were last reset
         if not math.isfinite(self._loss):
             raise TrainingError(
-                f"The loss became {self._loss} at step {self.step}. Lower --learning-rate, lengthen --warm-up "
-                "or go on from the last saved state with --resume to see whether it happens again."
+                f"The loss became {self._loss} at step {self.step}. Lower --learning-rate, lengthen "
+                "--warm-up or go on from the last saved state with --resume to see whether it happens again."
             )
         self.stepped()
         last = self.step == self.last_step
