@@ -10,6 +10,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from tf_segformer.evaluate_command import evaluate
 from tf_segformer.train_command import train
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ def main() -> None:
 
 
 app.command()(train)
+app.command()(evaluate)
 
 
 @app.command()
