@@ -118,10 +118,7 @@ def _dataset(
 
     if (data is None) is not bool(images and masks):
         raise DatasetError("give the data either as --data DIR or as --images DIR --masks DIR")
-    if images and masks:
-        dataset = find_folders(images, masks)
-    else:
-        dataset = find_evaluation(Path(str(data)), split)
+    dataset = find_folders(images, masks) if images and masks else find_evaluation(Path(str(data)), split)
     if reduce_zero_label is not None:
         dataset = replace(dataset, reduce_zero_label=reduce_zero_label)
     return replace(dataset, pairs=dataset.pairs[:limit])
