@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from tf_segformer.evaluate_command import evaluate
 from tf_segformer.train_command import train
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ def main() -> None:
 
 
 app.command()(train)
+app.command()(evaluate)
 
 
 @app.command()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 # What --resume takes along; all else stands in the state.
-_WITH_RESUME = {"output", "resume", "threads"}
+_WITH_RESUME = {"output", "resume"}
 
 
 def train(
@@ -25,14 +31,16 @@ def train(
     images: Annotated[Path | None, typer.Option(help="Folder of photographs.", file_okay=False)] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of their masks (PNG).", file_okay=False)] = None,
     validation_images: Annotated[
-        Path | None, typer.Option(help="Photographs to validate on; else some are held back.", file_okay=False)
+        Path | None,
+        typer.Option(help="Photographs to validate on; else some are held back.", file_okay=False),
     ] = None,
     validation_masks: Annotated[Path | None, typer.Option(help="Their masks.", file_okay=False)] = None,
     labels: Annotated[
         Path | None, typer.Option(help="JSON: a list of class names, or id2label.", dir_okay=False)
     ] = None,
     reduce_zero_label: Annotated[
-        bool | None, typer.Option(help="0 is 'not labelled', classes begin at 1; default: as the layout says.")
+        bool | None,
+        typer.Option(help="0 is 'not labelled', classes begin at 1; default: as the layout says."),
     ] = None,
     palette_labels: Annotated[bool, typer.Option(help="Indices of palette masks are labels.")] = False,
     model: Annotated[str | None, typer.Option(help="Checkpoint folder or Hub id to fine-tune.")] = None,
@@ -63,14 +71,18 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 0,
     deterministic: Annotated[bool, typer.Option(help="The same bits each time; slower.")] = False,
     log_every: Annotated[int, typer.Option(help="Steps between lines of log.csv.")] = 50,
-    validate_every: Annotated[int, typer.Option(help="Steps between validations; each writes model/.")] = 2000,
+    validate_every: Annotated[
+        int, typer.Option(help="Steps between validations; each writes model/.")
+    ] = 2000,
     save_every: Annotated[int, typer.Option(help="Steps that a crash can cost.")] = 500,
     validation_photographs: Annotated[
         int, typer.Option(help="At most so many are validated on before the end.", min=1)
     ] = 100,
     pictures: Annotated[int, typer.Option(help="Sample photographs in the logs.", min=0)] = 4,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")] = False,
-    threads: Annotated[int | None, typer.Option(help="Threads of TensorFlow; default: all cores.", min=1)] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of TensorFlow; default: all cores.", min=1)
+    ] = None,
 ) -> None:
     """Train by the paper's recipe on photographs and masks; the checkpoint is OUTPUT/model.
 
@@ -79,15 +91,20 @@ def train(
     """
     if resume:
         _refuse_others(context)
-    if threads:
-        os.environ.update(TF_NUM_INTRAOP_THREADS=str(threads), TF_NUM_INTEROP_THREADS=str(threads))
+    folders = {
+        "data": data,
+        "images": images,
+        "masks": masks,
+        "validation_images": validation_images,
+        "validation_masks": validation_masks,
+    }
     # after the arguments are known to be good: this takes seconds
     from tf_segformer.datasets.pairs import DatasetError
     from tf_segformer.trainer.augmentation import Augmentation
     from tf_segformer.trainer.callbacks import TrainingError
     from tf_segformer.trainer.plan import new_plan
     from tf_segformer.trainer.recipe import Recipe, Schedule
-    from tf_segformer.trainer.run import MODEL_FOLDER, begin
+    from tf_segformer.trainer.run import MODEL_FOLDER, begin, set_up
     from tf_segformer.trainer.run import resume as go_on
     from tf_segformer.trainer.source import Source, read_labels
 
@@ -98,8 +115,7 @@ def train(
                 evaluation = go_on(output, display.listener())
             else:
                 source = Source(
-                    *(None if path is None else str(path.resolve()) for path in (data, images, masks)),
-                    *(None if path is None else str(path.resolve()) for path in (validation_images, validation_masks)),
+                    **{name: str(path.resolve()) for name, path in folders.items() if path is not None},
                     palette=palette_labels,
                     reduce_zero_label=reduce_zero_label,
                 )
@@ -118,8 +134,10 @@ def train(
                     size=size,
                     seed=seed,
                     deterministic=deterministic,
+                    threads=threads,
                 )
                 schedule = Schedule(log_every, validate_every, save_every, validation_photographs, pictures)
+                set_up(recipe)
                 plan, network = new_plan(
                     recipe,
                     schedule,
@@ -154,8 +172,8 @@ def _refuse_others(context: typer.Context) -> None:
     if given:
         options = ", ".join("--" + name.replace("_", "-") for name in given)
         raise typer.BadParameter(
-            f"--resume goes on with the recipe that OUTPUT holds; leave {options} out, or begin anew in another "
-            "folder"
+            f"--resume goes on with the recipe that OUTPUT holds; leave {options} out, or begin anew in "
+            "another folder"
         )
 
 

@@ -72,7 +72,7 @@ def check(
     return contents
 
 
-def _problems_of(pair: Pair, rules: MaskRules, digest: "hashlib._Hash", counts: np.ndarray) -> list[str]:
+def _problems_of(pair: Pair, rules: MaskRules, digest: hashlib._Hash, counts: np.ndarray) -> list[str]:
     problems, sizes = [], []
     for read in (lambda: read_image(pair.image), lambda: read_mask(pair.mask, rules)):
         try:
@@ -82,7 +82,7 @@ def _problems_of(pair: Pair, rules: MaskRules, digest: "hashlib._Hash", counts: 
             continue
         sizes.append(array.shape[:2])
         digest.update(f"{pair.name}\0{array.shape}\0".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
         if array.ndim == 2:
             counts += np.bincount(array.ravel(), minlength=256)
     if len(sizes) == 2 and sizes[0] != sizes[1]:

@@ -120,8 +120,8 @@ def held_back(dataset: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     count = len(dataset.pairs)
     if count < 2 and not dataset.problems:
         raise DatasetError(
-            f"{dataset.name} holds {count} pair of a photograph and its mask; expected at least 2, one to train "
-            "on and one to validate on"
+            f"{dataset.name} holds {count} pair of a photograph and its mask; expected at least 2, one to "
+            "train on and one to validate on"
         )
     order = np.random.default_rng(seed).permutation(count)
     back = set(order[: max(1, round(VALIDATION_SHARE * count))].tolist())

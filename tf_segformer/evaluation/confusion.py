@@ -58,7 +58,8 @@ def confusion(truth: np.ndarray, prediction: np.ndarray, num_labels: int) -> np.
     for name, labels in (("truth", true), ("prediction", predicted)):
         if labels.size and not 0 <= labels.min() <= labels.max() < num_labels:
             raise ValueError(
-                f"the {name} has classes from {labels.min()} to {labels.max()}; expected 0 to {num_labels - 1}"
+                f"the {name} has classes from {labels.min()} to {labels.max()}; expected 0 to "
+                f"{num_labels - 1}"
             )
     return np.bincount(true * num_labels + predicted, minlength=num_labels**2).reshape(num_labels, num_labels)
 

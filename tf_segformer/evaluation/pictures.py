@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tf_segformer.datasets.pairs import Pair
+from tf_segformer.datasets.reading import MaskRules, read_image, read_mask
+from tf_segformer.evaluation.predictions import Evaluation, Predict
 from tf_segformer.labels import LabelSet
 from tf_segformer.overlay import FAINT_INK, INK, PAPER, UNLABELLED
 
@@ -59,3 +62,41 @@ def sheet(rows: Sequence[Image.Image], captions: Sequence[str]) -> Image.Image:
         picture.paste(entry, (GAP, top + CAPTION))
         top += entry.height + CAPTION + GAP
     return picture
+
+
+def extremes(
+    evaluation: Evaluation,
+    pairs: Sequence[Pair],
+    rules: MaskRules,
+    predict: Predict,
+    label_set: LabelSet,
+    count: int,
+) -> dict[str, Image.Image]:
+    """Pictures of the photographs with the highest and the lowest mIoU of their own.
+
+    Args:
+        evaluation: Of `pairs`, in their order.
+        pairs: The photographs and masks.
+        rules: How masks are read.
+        predict: See `predictions.predictor`.
+        label_set: Names and colours of the classes.
+        count: Photographs in each picture.
+
+    Returns:
+        `best` and `worst`; none of either where no photograph has a labelled pixel.
+    """
+    scored = [place for place, own in enumerate(evaluation.images) if np.isfinite(own.mean_iou)]
+    scored.sort(key=lambda place: evaluation.images[place].mean_iou)
+    pictures = {}
+    for kind, places in (("worst", scored[:count]), ("best", scored[::-1][:count])):
+        rows, captions = [], []
+        for place in places:
+            pair, own = pairs[place], evaluation.images[place]
+            image, truth = read_image(pair.image), read_mask(pair.mask, rules)
+            rows.append(row(image, truth, predict(image), label_set))
+            captions.append(
+                f"{pair.name} · mIoU {own.mean_iou:.1%} · pixel accuracy {own.pixel_accuracy:.1%}"
+            )
+        if rows:
+            pictures[kind] = sheet(rows, captions)
+    return pictures

@@ -18,6 +18,7 @@ from tf_segformer.postprocessing import label_map
 from tf_segformer.preprocessing import ImageProcessing
 from tf_segformer.resizing import Resizing
 
+AS_THE_CHECKPOINT = Resizing()
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
@@ -46,7 +47,9 @@ class Evaluation:
 
 
 def predictor(
-    model: TFSegformerForSemanticSegmentation, processing: ImageProcessing, resizing: Resizing = Resizing()
+    model: TFSegformerForSemanticSegmentation,
+    processing: ImageProcessing,
+    resizing: Resizing = AS_THE_CHECKPOINT,
 ) -> Predict:
     """From uint8 (h, w, 3) to the label map, int (h, w), by the whole pipeline of the checkpoint.
 
@@ -81,9 +84,7 @@ def evaluate(
     total = np.zeros((rules.num_labels, rules.num_labels), np.int64)
     images = []
     for pair in pairs:
-        counts = confusion(
-            read_mask(pair.mask, rules), predict(read_image(pair.image)), rules.num_labels
-        )
+        counts = confusion(read_mask(pair.mask, rules), predict(read_image(pair.image)), rules.num_labels)
         own = scores(counts)
         images.append(ImageScore(pair.name, own.mean_iou, own.pixel_accuracy))
         total += counts

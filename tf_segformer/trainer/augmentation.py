@@ -1,4 +1,4 @@
-"""The paper's augmentations (arXiv 2105.15203, section 4.1), as mmsegmentation's SegFormer configs order them.
+"""The paper's augmentations (arXiv 2105.15203, section 4.1), in the order of mmsegmentation's configs.
 
     resize by 0.5 to 2 ─► crop ─► flip ─► photometric distortion ─► normalise ─► pad
 
@@ -44,7 +44,11 @@ class Augmentation:
 
 
 def augment(
-    image: tf.Tensor, labels: tf.Tensor, key: tf.Tensor, augmentation: Augmentation, processing: ImageProcessing
+    image: tf.Tensor,
+    labels: tf.Tensor,
+    key: tf.Tensor,
+    augmentation: Augmentation,
+    processing: ImageProcessing,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Make a training example.
 
@@ -79,7 +83,7 @@ def augment(
 
 
 def distort(pixels: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
-    """mmsegmentation's `PhotoMetricDistortion`, each part drawn half of the time.
+    """Mmsegmentation's `PhotoMetricDistortion`, each part drawn half of the time.
 
     Brightness by up to 32 levels; contrast by 0.5 to 1.5, before or after the rest; saturation by 0.5 to
     1.5; hue by up to a twentieth of the circle either way.

@@ -1,4 +1,4 @@
-"""Batches for `fit`: the order of the examples and their augmentation follow from the seed and the step alone.
+"""Batches for `fit`: order and augmentation follow from the seed and the step alone.
 
 So training that goes on at step k sees exactly the batches that it would have seen without the break.
 """

@@ -16,7 +16,15 @@ from tf_segformer.trainer.state import append_line
 from tf_segformer.trainer.tensorboard import EventFile
 
 LOG_FILE = "log.csv"
-COLUMNS = ("step", "loss", "learning_rate", "images_per_second", "mean_iou", "mean_accuracy", "pixel_accuracy")
+COLUMNS = (
+    "step",
+    "loss",
+    "learning_rate",
+    "images_per_second",
+    "mean_iou",
+    "mean_accuracy",
+    "pixel_accuracy",
+)
 
 
 class TrainingError(RuntimeError):
@@ -68,8 +76,8 @@ class Journal(keras.callbacks.Callback):
         self._loss = float(logs["loss"])  # the mean since the metrics were last reset
         if not math.isfinite(self._loss):
             raise TrainingError(
-                f"The loss became {self._loss} at step {self.step}. Lower --learning-rate, lengthen --warm-up, or go "
-                "on from the last saved state with --resume to see whether it happens again."
+                f"The loss became {self._loss} at step {self.step}. Lower --learning-rate, lengthen "
+                "--warm-up or go on from the last saved state with --resume to see whether it happens again."
             )
         self.stepped()
         last = self.step == self.last_step
@@ -111,9 +119,7 @@ def cut_log(path: Path, step: int) -> None:
 def read_log(path: Path) -> list[dict[str, float]]:
     """The lines of a log, by column; empty cells are left out."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)
-        ]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def _cell(value: Any) -> str:

@@ -9,7 +9,7 @@ from tf_segformer.trainer.optimizer import HEAD
 
 
 def initialise_convolutions(model: keras.Model, seed: int) -> None:
-    """Draw the encoder's and the fusing convolutions anew, from N(0, 2/fan_out) (He et al., arXiv 1502.01852).
+    """Draw all convolutions but the classifier from N(0, 2/fan_out) (He et al., arXiv 1502.01852).
 
     transformers' initialiser, and so this port's, draws them from N(0, 0.02²) like the dense layers, since
     its users load trained weights. A depthwise 3×3 convolution then shrinks its input to a sixteenth, and
@@ -17,11 +17,8 @@ def initialise_convolutions(model: keras.Model, seed: int) -> None:
     """
     random = np.random.default_rng(seed)
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            kernel = layer.kernel
-            fan_out = np.prod(kernel.shape[:2]) * kernel.shape[3]
-        elif isinstance(layer, keras.layers.Conv2D) and not (
-            HEAD in layer.path and layer.name == "classifier"
+        if isinstance(layer, keras.layers.DepthwiseConv2D) or (
+            isinstance(layer, keras.layers.Conv2D) and not (HEAD in layer.path and layer.name == "classifier")
         ):
             kernel = layer.kernel
             fan_out = np.prod(kernel.shape[:2]) * kernel.shape[3]

@@ -31,15 +31,15 @@ SHA-256 of the training data: `{training.digest}`.
 
 ## Recipe
 
-{steps} of {all_steps} steps of AdamW, {batch} crops of {crop} × {crop} pixels each. Learning rate {rate:g} (head × {head:g}),
-linear warm-up of {warm_up} steps, then polynomial to 0 (power {power:g}); weight decay {decay:g}, none on
-normalisation layers; stochastic depth {drop_path:g}; {average}; seed {seed}. Augmentation: scale {low:g} to {high:g},
-crop with at most {most:.0%} of one class, flip, {photometric}.
+{steps} of {all_steps} steps of AdamW, {batch} crops of {crop} × {crop} pixels each. Learning rate {rate:g}
+(head × {head:g}), linear warm-up of {warm_up} steps, then polynomial to 0 (power {power:g});
+weight decay {decay:g}, none on normalisation layers; stochastic depth {drop_path:g}; {average}; seed {seed}.
+Augmentation: scale {low:g} to {high:g}, crop with at most {most:.0%} of one class, flip, {photometric}.
 
 ## Numbers
 
-Whole photographs, resized to {height} × {width} as `preprocessor_config.json` says, label maps at the photographs' own size;
-mmsegmentation's definitions; {images} validation photographs.
+Whole photographs, resized to {height} × {width} as `preprocessor_config.json` says, label maps at the
+photographs' own size; mmsegmentation's definitions; {images} validation photographs.
 
 | mIoU | mean accuracy | pixel accuracy |
 |---|---|---|
@@ -101,12 +101,16 @@ def model_card(
         power=recipe.power,
         decay=recipe.weight_decay,
         drop_path=recipe.drop_path,
-        average=f"moving average of the weights, momentum {recipe.ema:g}" if recipe.ema else "no moving average",
+        average=f"moving average of the weights, momentum {recipe.ema:g}"
+        if recipe.ema
+        else "no moving average",
         seed=recipe.seed,
         low=recipe.augmentation.scales[0],
         high=recipe.augmentation.scales[1],
         most=recipe.augmentation.most_of_one_class,
-        photometric="photometric distortion" if recipe.augmentation.photometric else "no photometric distortion",
+        photometric="photometric distortion"
+        if recipe.augmentation.photometric
+        else "no photometric distortion",
         height=processing.height,
         width=processing.width,
         images=len(evaluation.images),

@@ -86,7 +86,7 @@ class RecipeAdamW(keras.optimizers.Adam):
 
     @contextlib.contextmanager
     def averaged(self, variables: list[keras.Variable]) -> Iterator[None]:
-        """Give the variables their moving averages (`use_ema=True`) within the block; else nothing happens."""
+        """Give the variables their moving averages within the block, if `use_ema`; else do nothing."""
         if not self.use_ema:
             yield
             return

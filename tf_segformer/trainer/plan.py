@@ -119,8 +119,9 @@ def new_plan(
     names = labels or (dict(enumerate(ADE20K.names)) if source.holds_ade20k and not model else None)
     if names is None and model is None:
         raise DatasetError(
-            "the names of the classes are not known: give --labels FILE.json, a list of names, or --model with a "
-            "checkpoint that names them. (Data in ADE20K's layout has ADE20K's 150 classes by default.)"
+            "the names of the classes are not known: give --labels FILE.json, a list of names, or "
+            "--model with a checkpoint that names them. (Data in ADE20K's layout has ADE20K's 150 classes by "
+            "default.)"
         )
     overrides: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
     if names is not None:

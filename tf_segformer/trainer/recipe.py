@@ -27,6 +27,7 @@ class Recipe:
             None: the crop's side.
         seed: Of the initial weights, the order, the augmentation and the dropout; 0 to 2^31 - 1.
         deterministic: Whether TensorFlow only uses operations that give the same bits each time.
+        threads: Of TensorFlow, which add up in another order if they are more; None: one for each core.
     """
 
     steps: int = 160_000
@@ -42,6 +43,7 @@ class Recipe:
     size: int | None = None
     seed: int = 0
     deterministic: bool = False
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         lowest: dict[str, float] = {

@@ -1,12 +1,12 @@
 """Runs a training: checks the data, fits, and writes checkpoint, log and state.
 
-    OUTPUT/
-        model/              the checkpoint: config.json, model.safetensors, preprocessor_config.json, README.md
-        log.csv             a line each `log_every` steps
-        events/             the same for TensorBoard, with sample pictures
-        samples/            the sample pictures
-        evaluation.json     the last validation, class by class
-        state.safetensors   from which `resume` goes on
+OUTPUT/
+model/              the checkpoint: config.json, model.safetensors, preprocessor_config.json, README.md
+log.csv             a line each `log_every` steps
+events/             the same for TensorBoard, with sample pictures
+samples/            the sample pictures
+evaluation.json     the last validation, class by class
+state.safetensors   from which `resume` goes on
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ from tf_segformer.trainer.batches import training_batches
 from tf_segformer.trainer.callbacks import Journal, TrainingError, captions
 from tf_segformer.trainer.model_card import model_card
 from tf_segformer.trainer.plan import Plan, model_of
-from tf_segformer.trainer.state import STATE_FILE, StateError, load_state, read_state, remove_partial, save_state
+from tf_segformer.trainer.recipe import Recipe
+from tf_segformer.trainer.state import (
+    STATE_FILE,
+    StateError,
+    load_state,
+    read_state,
+    remove_partial,
+    save_state,
+)
 
 MODEL_FOLDER = "model"
 CARD = "README.md"
@@ -56,6 +64,20 @@ class Listener:
     logged: Callable[[dict[str, Any]], None] = lambda line: None
 
 
+def set_up(recipe: Recipe) -> None:
+    """Set TensorFlow up for a recipe; before anything is computed in this process, if it names threads.
+
+    Raises:
+        RuntimeError: too late.
+    """
+    threading = tf.config.threading
+    if recipe.threads and recipe.threads != threading.get_intra_op_parallelism_threads():
+        threading.set_intra_op_parallelism_threads(recipe.threads)
+        threading.set_inter_op_parallelism_threads(recipe.threads)
+    if recipe.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
 def begin(
     output: Path, plan: Plan, model: TFSegformerForSemanticSegmentation, listener: Listener = Listener()
 ) -> Evaluation:
@@ -63,7 +85,7 @@ def begin(
 
     Args:
         output: A folder without a training; made if it does not exist.
-        plan: See `plan.new_plan`.
+        plan: See `plan.new_plan`, and call `set_up` before it.
         model: The plan's model.
         listener: Told what happens.
 
@@ -81,8 +103,6 @@ def begin(
         )
     data = _Data.checked(plan, listener)
     plan = replace(plan, digests=tuple(contents.digest for contents in data.contents))
-    if plan.recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
     plan.compiled(model)
     output.mkdir(parents=True, exist_ok=True)
     save_state(output / STATE_FILE, model, 0, plan.to_dict())
@@ -105,14 +125,13 @@ def resume(output: Path, listener: Listener = Listener()) -> Evaluation:
     """
     step, values = read_state(output / STATE_FILE)
     plan = Plan.from_dict(values)
+    set_up(plan.recipe)
     data = _Data.checked(plan, listener)
     if tuple(contents.digest for contents in data.contents) != plan.digests:
         raise StateError(
-            f"The data of {output} is not what its training began with: photographs or masks were added, removed "
-            "or changed. Restore them, or begin anew in another folder."
+            f"The data of {output} is not what its training began with: photographs or masks were added, "
+            "removed or changed. Restore them, or begin anew in another folder."
         )
-    if plan.recipe.deterministic:
-        tf.config.experimental.enable_op_determinism()
     model = plan.compiled(model_of(plan))
     load_state(output / STATE_FILE, model)
     remove_partial(output)

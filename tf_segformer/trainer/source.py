@@ -7,7 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from tf_segformer.datasets.pairs import Dataset, DatasetError, find_folders, find_training, held_back, is_ade20k
+from tf_segformer.datasets.pairs import (
+    Dataset,
+    DatasetError,
+    find_folders,
+    find_training,
+    held_back,
+    is_ade20k,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Source:
         validation_images: Folder of photographs to validate on; None: some are held back.
         validation_masks: Folder of their masks.
         palette: Whether the indices of palette masks are labels.
-        reduce_zero_label: Whether 0 means "not labelled" and the classes begin at 1; None: as the layout says.
+        reduce_zero_label: Whether 0 means "not labelled", classes begin at 1; None: as the layout says.
     """
 
     data: str | None = None
@@ -57,7 +64,8 @@ class Source:
             training, validation = held_back(training, seed)
         if self.reduce_zero_label is not None:
             training, validation = (
-                replace(dataset, reduce_zero_label=self.reduce_zero_label) for dataset in (training, validation)
+                replace(dataset, reduce_zero_label=self.reduce_zero_label)
+                for dataset in (training, validation)
             )
         return training, validation
 
@@ -101,7 +109,9 @@ def read_labels(path: Path) -> dict[int, str]:
     except ValueError as error:
         raise DatasetError(f"{path}: has a class number that is none ({error}); {expected}") from error
     if not names or sorted(names) != list(range(len(names))):
-        raise DatasetError(f"{path}: numbers its {len(names)} classes {sorted(names)[:5]}…; expected 0, 1, 2, …")
+        raise DatasetError(
+            f"{path}: numbers its {len(names)} classes {sorted(names)[:5]}…; expected 0, 1, 2, …"
+        )
     return dict(sorted(names.items()))
 
 

@@ -35,7 +35,7 @@ def save_state(path: Path, model: keras.Model, step: int, recipe: dict[str, Any]
         step: Steps done.
         recipe: What the training was told, ready for JSON; it must be the same to go on.
     """
-    arrays = {name: np.ascontiguousarray(variable.numpy()) for name, variable in _variables(model)}
+    arrays = {name: np.array(variable.numpy(), order="C") for name, variable in _variables(model)}
     partial = path.with_name(f".{path.name}.partial")
     save_file(arrays, partial, {"step": str(step), "recipe": json.dumps(recipe)})
     flush(partial)
@@ -55,8 +55,8 @@ def read_state(path: Path) -> tuple[int, dict[str, Any]]:
         return int(metadata["step"]), json.loads(metadata["recipe"])
     except FileNotFoundError as error:
         raise StateError(
-            f"{path.parent} holds no {path.name}, so there is no training to go on with. Leave --resume out to "
-            "begin one, or give the --output of the one that was interrupted."
+            f"{path.parent} holds no {path.name}, so there is no training to go on with. Leave --resume out "
+            "to begin one, or give the --output of the one that was interrupted."
         ) from error
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise StateError(
@@ -77,8 +77,8 @@ def load_state(path: Path, model: keras.Model) -> None:
         if found != set(variables):
             different = sorted(found ^ set(variables))
             raise StateError(
-                f"{path} is of another model or optimizer: {len(different)} variables differ, the first being "
-                f"{', '.join(different[:3])}."
+                f"{path} is of another model or optimizer: {len(different)} variables differ, the first "
+                f"being {', '.join(different[:3])}."
             )
         for name, variable in variables.items():
             array = file.get_tensor(name)

@@ -1,7 +1,7 @@
 """Scalars and pictures for TensorBoard.
 
-`tf.summary.scalar` and `image` need the tensorboard package, which TensorFlow no longer brings along; the event
-files themselves do not. `tensorboard --logdir OUTPUT` reads them.
+`tf.summary.scalar` and `image` need the tensorboard package, which TensorFlow no longer brings along; the
+event files themselves do not. `tensorboard --logdir OUTPUT` reads them.
 """
 
 from __future__ import annotations
