@@ -88,40 +88,17 @@ class TFSegformerDecodeHead(SegformerLayer):
             training: Turns dropout and batch statistics on.
         """
         features = self._channels_last(encoder_hidden_states)
-        x = self._fused_stage_by_stage(features) if training else self._fused(features)
-        x = tap(self, "batch_norm", self.batch_norm(x, training=training))
-        x = tap(self, "activation", tf.nn.relu(x))
-        x = self.dropout(x, training=training)
-        return tap(self, "classifier", self.classifier(x))
-
-    def _fused(self, features: list[tf.Tensor]) -> tf.Tensor:
-        """Project, resize, concatenate and fuse: (B, H_1, W_1, D)."""
         _, height, width, _ = dimensions(features[0])
         resized = [
             resize_bilinear(project(feature), height, width)
             for project, feature in zip(self.linear_c, features, strict=True)
         ]
         x = tap(self, "concatenated", tf.concat(resized[::-1], axis=-1))  # the last stage comes first
-        return tap(self, "linear_fuse", self.linear_fuse(x))
-
-    def _fused_stage_by_stage(self, features: list[tf.Tensor]) -> tf.Tensor:
-        """The same sum for training: each stage is fused at its own size, then resized.
-
-        Resizing and fusing are linear and act on different axes, so their order is free. Here three of the
-        four products are of a quarter of the pixels or fewer. `inference.py` goes further.
-        """
-        _, height, width, _ = dimensions(features[0])
-        kernel = tf.convert_to_tensor(self.linear_fuse.kernel)
-        parts = tf.split(kernel, len(features), axis=2)[::-1]  # the last stage comes first
-        fused = [
-            resize_bilinear(
-                tf.nn.conv2d(project(feature), tf.cast(part, project.compute_dtype), 1, "VALID"),
-                height,
-                width,
-            )
-            for project, feature, part in zip(self.linear_c, features, parts, strict=True)
-        ]
-        return tf.add_n(fused)
+        x = tap(self, "linear_fuse", self.linear_fuse(x))
+        x = tap(self, "batch_norm", self.batch_norm(x, training=training))
+        x = tap(self, "activation", tf.nn.relu(x))
+        x = self.dropout(x, training=training)
+        return tap(self, "classifier", self.classifier(x))
 
     def _channels_last(self, hidden_states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The feature maps as (B, H_i, W_i, C_i)."""
