@@ -113,7 +113,7 @@ class RecipeAdamW(keras.optimizers.Adam):
 class WarmUpPoly(keras.optimizers.schedules.LearningRateSchedule):
     """A polynomial fall to 0 under a linear warm-up, as mmsegmentation's SegFormer configs have it.
 
-    At step i (from 0) the rate is peak · (1 - i/steps)^power, times 1 - (1 - i/warm_up) · (1 - ratio) while
+    At step i (from 0) the rate is peak · (1 - i/steps)^power, times i/warm_up + (1 - i/warm_up) · ratio while
     i < warm_up.
 
     Args:
@@ -132,11 +132,11 @@ class WarmUpPoly(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> tf.Tensor:
         """The learning rate, a float32 scalar."""
         step = tf.cast(step, tf.float32)
-        rate = self.peak * tf.pow(tf.maximum(1.0 - step / self.steps, 0.0), self.power)
+        rate = self.peak * tf.pow(tf.maximum((self.steps - step) / self.steps, 0.0), self.power)
         if not self.warm_up:
             return rate
-        missing = tf.maximum(1.0 - step / self.warm_up, 0.0)
-        return rate * (1.0 - missing * (1.0 - self.ratio))
+        done = tf.minimum(step / self.warm_up, 1.0)
+        return rate * (done + (1.0 - done) * self.ratio)
 
     def get_config(self) -> dict[str, Any]:  # noqa: D102
         return {
