@@ -98,6 +98,7 @@ def assert_parity(
             run = _of_results(Path(reference), Path(candidate), levels, noise, gates)
         else:
             settings = Settings(
+                candidates=("tf_segformer",) if saved_model is None else ("tf_segformer", "saved_model"),
                 dtypes=require_dtypes(dtype),
                 levels=levels,
                 isolate=isolate,
@@ -156,8 +157,11 @@ def _of_results(
     reference: Path, candidate: Path, levels: tuple[str, ...] | None, noise: Path | None, gates: Thresholds
 ) -> Run:
     ours, theirs = load_result(reference), load_result(candidate)
-    floors = None if noise is None else measure_noise(ours, load_result(noise), source=noise.name)
-    return compare_results(ours, theirs, levels=levels, floors=floors, thresholds=gates, pictures=True)
+    exact = None if noise is None else load_result(noise)
+    floors = measure_noise(ours, exact, source=str(noise)) if exact and ours.tap_names else None
+    return compare_results(
+        ours, theirs, levels=levels, floors=floors, exact=exact, thresholds=gates, pictures=True
+    )
 
 
 def _of_checkpoint(

@@ -17,7 +17,6 @@ from typing import Annotated
 import typer
 
 from parity.circumstances import library_versions, machine
-from parity.compare import LANE_LEVELS
 from parity.datasets import DatasetError
 from parity.false_alarms import run_networks
 from parity.fault_list import FAULTS
@@ -31,7 +30,8 @@ from parity.replay import find_fault
 from parity.report import faults_table
 from parity.results import ResultError, load_result
 from parity.run_command import compare_command, run_command
-from parity.runners import RUNNERS, HarnessError, Request
+from parity.runners import RUNNERS, require_levels
+from parity.running import HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tally import StateError
 from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, exit_code, workplace
@@ -113,12 +113,15 @@ def record_command(
     """Run one framework and save everything it produced, for `parity compare`."""
     if runner not in RUNNERS:
         raise typer.BadParameter(f"unknown runner {runner!r}; known are {', '.join(RUNNERS)}")
-    if dtype not in LANE_LEVELS:
-        raise typer.BadParameter(f"--dtype is {dtype!r}; one of {', '.join(LANE_LEVELS)} is recorded")
-    chosen = levels_of(levels) or LANE_LEVELS[dtype]
+    declared = RUNNERS[runner].levels.get(dtype)
+    if declared is None:
+        has = ", ".join(RUNNERS[runner].levels)
+        raise typer.BadParameter(f"--dtype is {dtype!r}; the runner {runner} runs in {has}")
+    chosen = levels_of(levels) or declared
+    require_levels(runner, dtype, chosen)
     request = Request(model, image, dtype, chosen, size, saved_model)
     reference = load_result(given) if given is not None else None
-    RUNNERS[runner](request, output, reference, lambda text: print(text, flush=True))
+    RUNNERS[runner].run(request, output, reference, lambda text: print(text, flush=True))
     return EQUAL
 
 

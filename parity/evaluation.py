@@ -12,7 +12,7 @@ from parity.compare import tie_margin
 from parity.datasets import Labels, Pair
 from parity.label_runners import Answer, Side, read_photograph
 from parity.miou import ConfusionMatrix, LabelError, Scores
-from parity.runners import HarnessError
+from parity.running import HarnessError
 from parity.statistics import ShapesDifferError, array_errors, label_errors
 from parity.tally import ImageRecord, Tally
 from parity.tolerances import LOGITS_FLOAT32_MULTIPLE

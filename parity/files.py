@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from parity.images import write_test_image
-from parity.runners import HarnessError, mask_labels
+from parity.running import HarnessError, mask_labels
 from parity.tolerances import LOGITS_FLOAT32_MULTIPLE
 
 # Kinds of generated files: what Pillow's `save` is told.

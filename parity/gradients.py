@@ -22,6 +22,9 @@ import numpy as np
 # and 5.6e-5 in float32, where PyTorch is 5.1e-5 from its own float64 gradients, the Keras model 5.5e-6.
 GRADIENT_MULTIPLE = {"float64": 1e-10, "float32": 1e-4}
 
+# Height and width of the training step's images: gradients see every parameter at any size.
+GRADIENT_SIZE = 64
+
 NO_RANDOM_DRAWS: dict[str, Any] = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
@@ -49,11 +52,8 @@ def reference_step(model: str | Path, pixel_values: np.ndarray, labels: np.ndarr
 
 def candidate_step(model: str | Path, pixel_values: np.ndarray, labels: np.ndarray, dtype: str) -> Step:
     """The step of the Keras model, by `tf.GradientTape`."""
-    import tensorflow as tf
-
     import tf_segformer
     from tf_segformer.configuration import read_config
-    from tf_segformer.weights import state_dict, weights_by_key
 
     classifies = read_config(Path(model) / "config.json").architectures == ["SegformerForImageClassification"]
     model_class = (
@@ -62,8 +62,26 @@ def candidate_step(model: str | Path, pixel_values: np.ndarray, labels: np.ndarr
         else tf_segformer.TFSegformerForSemanticSegmentation
     )
     network = model_class.from_pretrained(model, from_pt=True, dtype=dtype, **NO_RANDOM_DRAWS)
+    return training_step(network, pixel_values, labels)
+
+
+def training_step(network: Any, pixel_values: np.ndarray, labels: np.ndarray) -> Step:
+    """One step of a Keras model in training mode, by `tf.GradientTape`.
+
+    Args:
+        network: loaded with `NO_RANDOM_DRAWS`. Its weights stay; its batch-norm statistics move.
+        pixel_values: (B, C, H, W).
+        labels: (B, height, width) class ids, or (B,) of a classifier.
+    """
+    import tensorflow as tf
+
+    from tf_segformer.weights import state_dict, weights_by_key
+
+    x = tf.constant(pixel_values, network.compute_dtype)
+    if network.data_format == "channels_last":
+        x = tf.transpose(x, (0, 2, 3, 1))
     with tf.GradientTape() as tape:
-        loss = network(tf.constant(pixel_values, dtype), labels=labels, training=True).loss
+        loss = network(x, labels=labels, training=True).loss
     rules = {variable.path: (key, rule) for key, (variable, rule) in weights_by_key(network).items()}
     gradients = {}
     for variable, gradient in zip(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity.compare import Lane, Row
+from parity.compare import Lane
+from parity.row import Row
 
 # How many layers that are wrong by themselves a sentence names.
 NAMED = 5
@@ -44,7 +45,9 @@ def localize(lanes: Sequence[Lane]) -> str:
         failing = [f"{row.name} ({lane.dtype})" for lane in lanes for row in lane.failures]
         if not failing:
             return "Every tap passes."
-        return f"Every tap passes; what fails is {', '.join(dict.fromkeys(failing))}."
+        named = list(dict.fromkeys(failing))
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        return f"Every tap passes; what fails is {', '.join(named[:NAMED])}{more}."
     before = lane.of_level("taps").index(row)
     start = f"First failing tap ({lane.dtype}): {row.name}"
     if row.errors is None or row.gate is None:

@@ -30,7 +30,7 @@ from parity.label_runners import (
 )
 from parity.miou import IGNORE_INDEX
 from parity.miou_report import Subject
-from parity.runners import Say
+from parity.running import Say
 from parity.statistics import tied_pixels
 from parity.tally import ImageRecord, Tally
 from parity.thresholds import Thresholds

@@ -10,6 +10,7 @@ import typer
 from parity.compare import LEVELS
 from parity.outputs import Outputs
 from parity.pipeline import require_dtypes
+from parity.runners import CANDIDATES, RUNNERS
 from parity.terminal import console
 
 Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
@@ -25,6 +26,11 @@ Dtype = Annotated[str, typer.Option(help="float32, float64 or both.")]
 Levels = Annotated[
     str | None, typer.Option(help=f"Comma-separated levels; all by default: {', '.join(LEVELS)}.")
 ]
+Candidates = Annotated[
+    str,
+    typer.Option(help=f"Comma-separated runners to compare: {', '.join(CANDIDATES)}."),
+]
+Without = Annotated[str | None, typer.Option(help="Comma-separated levels to leave out, such as gradients.")]
 Work = Annotated[Path | None, typer.Option(help="Keep the recorded results in this folder (they are large).")]
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Run both frameworks here, not in their own processes.")
@@ -50,16 +56,43 @@ def lanes_of(dtype: str) -> tuple[str, ...]:
         raise typer.BadParameter(str(error)) from error
 
 
-def levels_of(text: str | None) -> tuple[str, ...] | None:
-    """The levels of `--levels`; None for all.
+def levels_of(text: str | None, without: str | None = None) -> tuple[str, ...] | None:
+    """The levels of `--levels`, less those of `--without`; None for all.
 
     Raises:
         typer.BadParameter: there is no such level, or none is named.
     """
-    if text is None:
-        return None
+    if without is not None:
+        left_out = _named(without)
+        levels = (
+            tuple(level for level in _named(text) if level not in left_out)
+            if text
+            else tuple(level for level in LEVELS if level not in left_out)
+        )
+        if not levels:
+            raise typer.BadParameter("--without leaves no level to compare")
+        return levels
+    return None if text is None else _named(text)
+
+
+def _named(text: str) -> tuple[str, ...]:
     levels = tuple(part.strip() for part in text.split(",") if part.strip())
     unknown = [level for level in levels if level not in LEVELS]
     if unknown or not levels:
         raise typer.BadParameter(f"unknown levels {unknown}; known are {', '.join(LEVELS)}")
     return levels
+
+
+def candidates_of(text: str, *, exported: bool) -> tuple[str, ...]:
+    """The runners of `--candidates`; with an export, its Session too, unless a runner of exports is named.
+
+    Raises:
+        typer.BadParameter: there is no such runner, or none is named.
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in names if name not in CANDIDATES]
+    if unknown or not names:
+        raise typer.BadParameter(f"unknown candidates {unknown}; known are {', '.join(CANDIDATES)}")
+    if exported and not any(RUNNERS[name].exported for name in names):
+        names += ("saved_model",)
+    return names

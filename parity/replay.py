@@ -9,7 +9,7 @@ from parity.localize import explain_replay, first_failing_lane
 from parity.pipeline import Run, Settings, run_parity
 from parity.processes import record
 from parity.results import load_result
-from parity.runners import Request, Say
+from parity.running import Request, Say
 
 
 def find_fault(

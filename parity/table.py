@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.compare import Lane, Row
+from parity.compare import Lane
 from parity.pipeline import Run, Settings, run_parity
-from parity.runners import Say
+from parity.row import Row
+from parity.running import Say
 from parity.tolerances import FLOAT64_MULTIPLE, LOGITS_FLOAT32_MULTIPLE, TAP_NOISE_MULTIPLE
 
 # Every variant at a size that takes seconds, the smallest and the most used one at full size too.

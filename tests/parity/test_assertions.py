@@ -16,7 +16,7 @@ from parity.miou_pipeline import MiouRequest
 from parity.outputs import Outputs
 from parity.report import schema
 from parity.results import ResultError, save_result
-from parity.runners import HarnessError
+from parity.running import HarnessError
 from parity.thresholds import Thresholds
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result

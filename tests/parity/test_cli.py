@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from parity import cli, runners
+from parity.compare import LANE_LEVELS
 from parity.report import schema
 from parity.results import TAP_PREFIX, save_result
-from parity.runners import HarnessError
+from parity.running import HarnessError
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result
 
@@ -36,9 +37,12 @@ def spoil(monkeypatch):
             change(made.arrays)
         return save_result(output, made.manifest, dict(made.arrays))
 
-    fakes = {"torch_ref": reference, "tf_segformer": candidate, "tf_segformer/replay": candidate}
-    monkeypatch.setattr(runners, "RUNNERS", fakes)
-    monkeypatch.setattr("parity.processes.RUNNERS", fakes)
+    for name, run in (
+        ("torch_ref", reference),
+        ("tf_segformer", candidate),
+        ("tf_segformer/replay", candidate),
+    ):
+        monkeypatch.setitem(runners.RUNNERS, name, replace(runners.RUNNERS[name], run=run))
     return changes
 
 
@@ -150,7 +154,7 @@ def test_results_of_other_weights_are_3(model, spoil, tmp_path, monkeypatch, cap
         manifest = replace(made.manifest, checkpoint_sha256="0" * 64)
         return save_result(output, manifest, dict(made.arrays))
 
-    monkeypatch.setitem(runners.RUNNERS, "tf_segformer", candidate)
+    monkeypatch.setitem(runners.RUNNERS, "tf_segformer", runners.Runner(candidate, LANE_LEVELS))
     code, report = run(model, tmp_path)
     assert code == 3
     assert "checkpoint_sha256" in report["error"]

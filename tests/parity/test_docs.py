@@ -69,7 +69,14 @@ def test_the_example_of_thresholds_is_read_and_is_the_defaults(tmp_path):
     path.write_text(block)
     found, default = load_thresholds(path), Thresholds()
     assert (found.max_miou_difference, found.min_agreement) == (0.0005, 0.9999)
-    for name in ("logits_float32", "taps_float32", "float64", "max_unexplained"):
+    for name in (
+        "logits_float32",
+        "taps_float32",
+        "float64",
+        "gradients_float32",
+        "gradients_float64",
+        "max_unexplained",
+    ):
         assert getattr(found, name) == getattr(default, name)
     assert found.pixels == pytest.approx(default.pixels, rel=0.01)
 

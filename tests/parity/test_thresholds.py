@@ -10,6 +10,8 @@ logits_float32 = 1e-5
 taps_float32 = 16
 float64 = 1e-11
 pixels = 1e-6
+gradients_float32 = 1e-3
+gradients_float64 = 1e-9
 
 [miou]
 max_unexplained = 1e-5
@@ -26,7 +28,7 @@ def written(tmp_path, text):
 
 def test_every_key_is_read(tmp_path):
     assert load_thresholds(written(tmp_path, WHOLE)) == Thresholds(
-        1e-5, 16.0, 1e-11, 1e-6, 1e-5, 0.0005, 0.9999, "parity.toml"
+        1e-5, 16.0, 1e-11, 1e-6, 1e-3, 1e-9, 1e-5, 0.0005, 0.9999, "parity.toml"
     )
 
 
