@@ -26,10 +26,11 @@ from parity.images import write_test_image
 from parity.miou_command import miou_command
 from parity.options import Dtype, Image, InProcess, Levels, Model, Size, lanes_of, levels_of
 from parity.pipeline import calibrate
+from parity.published_command import published_command
 from parity.replay import find_fault
 from parity.report import faults_table
 from parity.results import ResultError, load_result
-from parity.run_command import compare_command, run_command
+from parity.run_command import compare_command, gradients_command, run_command
 from parity.runners import RUNNERS, require_levels
 from parity.running import HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
@@ -47,7 +48,9 @@ commands = typer.Typer(
 
 commands.command("run")(run_command)
 commands.command("compare")(compare_command)
+commands.command("gradients")(gradients_command)
 commands.command("miou")(miou_command)
+commands.command("published")(published_command)
 
 
 @commands.command("localize")

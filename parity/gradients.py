@@ -1,6 +1,6 @@
 """Do both frameworks learn the same? One step's loss, gradients and batch-norm statistics, compared.
 
-    python -m parity.gradients CHECKPOINT [--dtype float64] [--size 64]
+    python -m parity gradients CHECKPOINT
 
 Dropout and stochastic depth draw different numbers in two frameworks, so they are off; the batch statistics
 are on. The weights, pixels and labels are the same on both sides.
@@ -8,19 +8,13 @@ are on. The weights, pixels and labels are the same on both sides.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-# Of each parameter's own largest gradient. Measured on the tiny segmentation checkpoint, 64 × 64: 1.3e-13,
-# and 5.6e-5 in float32, where PyTorch is 5.1e-5 from its own float64 gradients, the Keras model 5.5e-6.
-GRADIENT_MULTIPLE = {"float64": 1e-10, "float32": 1e-4}
 
 # Height and width of the training step's images: gradients see every parameter at any size.
 GRADIENT_SIZE = 64
@@ -152,36 +146,3 @@ def seeded_batch(config: Any, size: int, batch: int = 2, seed: int = 0) -> tuple
     labels = random.integers(0, classes, (batch, size, size))
     labels[random.random(labels.shape) < 1 / 8] = config.semantic_loss_ignore_index
     return pixels, labels
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if every gradient agrees, 1 if not."""
-    from tf_segformer.configuration import read_config
-
-    parser = argparse.ArgumentParser(prog="python -m parity.gradients", description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path, help="checkpoint folder")
-    parser.add_argument("--dtype", choices=sorted(GRADIENT_MULTIPLE), default="float64")
-    parser.add_argument("--size", type=int, default=64, help="height and width of the random pixels")
-    options = parser.parse_args(arguments)
-    pixels, labels = seeded_batch(read_config(options.model / "config.json"), options.size)
-    reference = reference_step(options.model, pixels, labels, options.dtype)
-    candidate = candidate_step(options.model, pixels, labels, options.dtype)
-    errors = gradient_errors(reference, candidate)
-    gate = GRADIENT_MULTIPLE[options.dtype]
-    for key, error in sorted(errors.items(), key=lambda item: -item[1])[:10]:
-        print(f"{error:9.1e}  {'DIFFERS' if not error <= gate else 'equal  '}  {key}")
-    if options.dtype == "float32":
-        exact = reference_step(options.model, pixels, labels, "float64")
-        for name, step in (("reference", reference), ("candidate", candidate)):
-            print(f"{max(gradient_errors(exact, step).values()):9.1e}  {name} against the float64 reference")
-    wrong = [key for key, error in errors.items() if not error <= gate]
-    print(
-        f"{options.dtype}: {len(errors)} parameters, worst error {max(errors.values()):.1e} of its gradient's"
-        f" scale, gate {gate:.0e}; losses differ by {abs(candidate.loss - reference.loss):.1e}; "
-        + (f"{len(wrong)} differ." if wrong else "all equal.")
-    )
-    return int(bool(wrong))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -163,11 +163,10 @@ def _load(request: Request, given: Result, say: Say, **options: Any) -> Any:
     say(f"loading TensorFlow and the Keras model, {request.dtype}")
     import tf_segformer
 
+    model_class: Any = tf_segformer.TFSegformerForSemanticSegmentation
     if given.manifest.task == "classification":
-        return tf_segformer.TFSegformerForImageClassification.from_pretrained(
-            request.model, dtype=request.dtype, **options
-        )
-    return tf_segformer.TFSegformerForSemanticSegmentation.from_pretrained(
+        model_class = tf_segformer.TFSegformerForImageClassification
+    return model_class.from_pretrained(
         request.model, dtype=request.dtype, data_format="channels_last", **options
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from parity.compare import measure_noise
+from parity.gradients import GRADIENT_SIZE
 from parity.label_runners import picture_of
 from parity.options import (
     AllTaps,
@@ -89,6 +90,32 @@ def run_command(
         say = Progress()
         run = run_parity(model, picture, folder, settings, size=size, saved_model=saved_model, say=say)
     print_run(run, console(), all_taps=all_taps)
+    say_where(outputs)
+    return exit_code(run.equal)
+
+
+def gradients_command(
+    model: Model,
+    dtype: Dtype = "both",
+    config: Config = None,
+    report: Json = None,
+    junit: Junit = None,
+    everything: Annotated[bool, typer.Option("--all", help="Show every parameter.")] = False,
+    in_process: InProcess = False,
+) -> int:
+    """Compare loss and every parameter's gradient of one training step on a seeded batch."""
+    lanes = lanes_of(dtype)
+    thresholds, outputs = prepared(config, Outputs(report, junit))
+    scene, run = Scene(model, "seeded batch"), None
+    with (
+        whatever_happens(
+            lambda error: write_run(outputs, scene, run, error=error, thresholds=thresholds), _described
+        ),
+        workplace(model, None, None) as (folder, picture),
+    ):
+        settings = Settings(lanes, ("gradients",), isolate=not in_process, thresholds=thresholds)
+        run = run_parity(model, picture, folder, settings, size=GRADIENT_SIZE, say=Progress())
+    print_run(run, console(), all_taps=everything)
     say_where(outputs)
     return exit_code(run.equal)
 

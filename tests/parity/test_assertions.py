@@ -179,7 +179,7 @@ def test_the_fixture_asserts(project):
     )
     # What pytest shows is the test's own line and the finding, not this package's lines.
     outcome.stdout.no_fnmatch_line("*raise ParityError*")
-    outcome.stdout.fnmatch_lines(["E *ParityError: Every tap passes; what fails is logits (float64).*"])
+    outcome.stdout.fnmatch_lines(["E *ParityError: Every tap passes. What fails: logits (float64).*"])
 
 
 def test_reports_of_every_test_are_written(project):

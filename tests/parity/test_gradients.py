@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from parity.gradients import (
-    GRADIENT_MULTIPLE,
     Step,
     candidate_step,
     gradient_errors,
@@ -16,12 +15,14 @@ from parity.gradients import (
     unbiased_variance_factor,
     zero_by_design,
 )
+from parity.tolerances import GRADIENTS_FLOAT32_MULTIPLE, GRADIENTS_FLOAT64_MULTIPLE
 from tf_segformer.configuration import read_config
 from torch_ref import Reference, write_seeded_checkpoint
 from torch_ref.training import training_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SIZE = 64
+GRADIENT_MULTIPLE = {"float32": GRADIENTS_FLOAT32_MULTIPLE, "float64": GRADIENTS_FLOAT64_MULTIPLE}
 
 
 @pytest.fixture(scope="module")
