@@ -56,26 +56,14 @@ def lanes_of(dtype: str) -> tuple[str, ...]:
         raise typer.BadParameter(str(error)) from error
 
 
-def levels_of(text: str | None, without: str | None = None) -> tuple[str, ...] | None:
-    """The levels of `--levels`, less those of `--without`; None for all.
+def levels_of(text: str | None) -> tuple[str, ...] | None:
+    """The levels of `--levels` or `--without`; None for all, or for none to leave out.
 
     Raises:
         typer.BadParameter: there is no such level, or none is named.
     """
-    if without is not None:
-        left_out = _named(without)
-        levels = (
-            tuple(level for level in _named(text) if level not in left_out)
-            if text
-            else tuple(level for level in LEVELS if level not in left_out)
-        )
-        if not levels:
-            raise typer.BadParameter("--without leaves no level to compare")
-        return levels
-    return None if text is None else _named(text)
-
-
-def _named(text: str) -> tuple[str, ...]:
+    if text is None:
+        return None
     levels = tuple(part.strip() for part in text.split(",") if part.strip())
     unknown = [level for level in levels if level not in LEVELS]
     if unknown or not levels:

@@ -64,7 +64,8 @@ class Settings:
 
     Attributes:
         dtypes: lanes to run, ``float32`` and ``float64``.
-        levels: levels to compare; None for all that a lane has.
+        levels: levels to compare, which must be there; None for all that a lane and the network have.
+        without: levels to leave out.
         floors: frozen noise floors of the float32 taps; None measures them.
         isolate: each runner in its own process.
         keep: leave the recorded results in the work folder.
@@ -81,11 +82,12 @@ class Settings:
     pictures: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
     candidates: tuple[str, ...] = ("tf_segformer",)
+    without: tuple[str, ...] = ()
 
     def levels_of(self, dtype: str) -> tuple[str, ...]:
         """The levels that are compared in one lane."""
-        lane = LANE_LEVELS[dtype]
-        return lane if self.levels is None else tuple(x for x in lane if x in self.levels)
+        wanted = LANE_LEVELS[dtype] if self.levels is None else self.levels
+        return tuple(x for x in LANE_LEVELS[dtype] if x in wanted and x not in self.without)
 
     def candidates_of(self, dtype: str) -> tuple[str, ...]:
         """The candidates that run in one lane."""
@@ -218,6 +220,7 @@ def compare_results(
     candidate: Result,
     *,
     levels: tuple[str, ...] | None,
+    without: tuple[str, ...] = (),
     floors: NoiseFloors | None,
     exact: Result | None = None,
     thresholds: Thresholds,
@@ -229,6 +232,7 @@ def compare_results(
         reference: what counts as true.
         candidate: what is judged.
         levels: levels that are required; None for all that the lane has.
+        without: levels to leave out.
         floors: noise floors of float32 taps.
         exact: the float64 reference, for float32 gradients.
         thresholds: the gates.
@@ -238,10 +242,11 @@ def compare_results(
         ResultError: the results do not belong together.
         ToleranceError: float32 taps without noise floors, or gradients without the float64 reference.
     """
+    required = LANE_LEVELS[reference.manifest.dtype] if levels is None else levels
     lane = compare_lane(
         reference,
         candidate,
-        levels=LANE_LEVELS[reference.manifest.dtype] if levels is None else levels,
+        levels=tuple(level for level in required if level not in without),
         floors=floors,
         required_taps=taps_of(candidate.manifest.runner, reference.manifest.expected_taps),
         exact=exact,

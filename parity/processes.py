@@ -87,7 +87,7 @@ def record_command(runner: str, request: Request, output: Path, given: Path | No
     """The ``parity record`` command line of a request."""
     command = [sys.executable, "-m", "parity", "record", request.model]
     command += ["--runner", runner, "--image", str(request.image), "--dtype", request.dtype]
-    command += ["--levels", ",".join(request.levels), "--output", str(output)]
+    command += ["--levels", ",".join(request.levels) or "logits", "--output", str(output)]
     if request.size is not None:
         command += ["--size", str(request.size)]
     if request.saved_model is not None:

@@ -57,14 +57,15 @@ def published_command(
     in_process: InProcess = False,
 ) -> int:
     """Compare NVIDIA's published checkpoints. Needs the network; --report makes it resumable."""
-    lanes, wanted = lanes_of(dtype), levels_of(levels, without)
+    lanes, wanted = lanes_of(dtype), levels_of(levels)
     try:
         everything = read_list(listed)
         entries = chosen(everything, only)
     except ListError as error:
         raise typer.BadParameter(str(error)) from error
     thresholds, outputs = prepared(config, Outputs(report, junit))
-    settings = Settings(lanes, wanted, isolate=not in_process, thresholds=thresholds)
+    less = levels_of(without) or ()
+    settings = Settings(lanes, wanted, without=less, isolate=not in_process, thresholds=thresholds)
     say, outcomes = Progress(), list[Outcome]()
     with (
         tempfile.TemporaryDirectory(prefix="parity-") as temporary,
@@ -74,6 +75,7 @@ def published_command(
             "size": size,
             "dtypes": list(lanes),
             "levels": list(wanted or ()),
+            "without": list(less),
             "image_sha256": sha256_of([picture]),
             "thresholds": thresholds.to_dict(),
             "versions": library_versions(),

@@ -64,7 +64,7 @@ def run_command(
     """Run reference and Keras model on the same pixels and compare everything."""
     if saved_model is not None and size is not None:
         raise typer.BadParameter("--size cannot be combined with --saved-model: an export has its own")
-    lanes, chosen = lanes_of(dtype), levels_of(levels, without)
+    lanes, chosen, less = lanes_of(dtype), levels_of(levels), levels_of(without) or ()
     runners = candidates_of(candidates, exported=saved_model is not None)
     thresholds, outputs = prepared(config, Outputs(report, junit, html))
     scene = Scene(model, "seeded test picture" if image is None else image.name, None, class_names_of(model))
@@ -84,6 +84,7 @@ def run_command(
             pictures=html is not None,
             thresholds=thresholds,
             candidates=runners,
+            without=less,
         )
         if html is not None:
             scene = replace(scene, photograph=picture_of(picture.read_bytes()))
@@ -140,7 +141,7 @@ def compare_command(
 ) -> int:
     """Compare two results that `parity record` or `parity run --work` saved."""
     thresholds, outputs = prepared(config, Outputs(report, junit, html))
-    chosen = levels_of(levels, without)
+    chosen, less = levels_of(levels), levels_of(without) or ()
     run: Run | None = None
     scene = Scene(reference.name)
     with whatever_happens(lambda error: write_run(outputs, scene, run, error=error, thresholds=thresholds)):
@@ -154,7 +155,14 @@ def compare_command(
                 floors = measure_noise(left, exact, source=noise_from.name)
         pictures = html is not None
         run = compare_results(
-            left, right, levels=chosen, floors=floors, exact=exact, thresholds=thresholds, pictures=pictures
+            left,
+            right,
+            levels=chosen,
+            without=less,
+            floors=floors,
+            exact=exact,
+            thresholds=thresholds,
+            pictures=pictures,
         )
     print_run(run, console(), all_taps=all_taps)
     say_where(outputs)

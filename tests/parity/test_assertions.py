@@ -11,6 +11,7 @@ import pytest
 
 from parity import runners
 from parity.assertions import ParityError, assert_miou, assert_parity
+from parity.compare import LANE_LEVELS
 from parity.datasets import DatasetError
 from parity.miou_pipeline import MiouRequest
 from parity.outputs import Outputs
@@ -246,9 +247,8 @@ def test_a_checkpoint_is_run_on_both_sides(project, monkeypatch):
         made.arrays["logits"] += float(Path(request.model, "error").read_text())
         return save_result(output, made.manifest, dict(made.arrays))
 
-    fakes = {"torch_ref": reference, "tf_segformer": candidate}
-    monkeypatch.setattr(runners, "RUNNERS", fakes)
-    monkeypatch.setattr("parity.processes.RUNNERS", fakes)
+    for name, run in (("torch_ref", reference), ("tf_segformer", candidate)):
+        monkeypatch.setitem(runners.RUNNERS, name, runners.Runner(run, LANE_LEVELS))
     test = """
     def test_model(parity):
         run = parity("model", dtype="float64")

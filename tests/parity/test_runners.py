@@ -11,7 +11,7 @@ import pytest
 
 from parity import cli
 from parity.compare import LANE_LEVELS, LEVELS
-from parity.options import levels_of
+from parity.pipeline import Settings
 from parity.processes import record
 from parity.report import schema
 from parity.results import load_result
@@ -175,7 +175,7 @@ def test_an_image_classifier_is_compared(tmp_path):
     code, lanes = run(model, tmp_path, *options)
     assert code == 0
     lane = lanes["tf_segformer"]
-    assert lane["left_out"] == ["gradients", "labels/original_size"]
+    assert lane["left_out"] == ["labels/original_size"]
     names = [row["name"] for row in lane["rows"] if row["level"] == "taps"]
     assert names[-2:] == ["classifier.pooled", "classifier"]
 
@@ -185,7 +185,6 @@ def test_an_image_classifier_is_compared(tmp_path):
     [
         (["--candidates", "jax"], "unknown candidates"),
         (["--candidates", ","], "unknown candidates"),
-        (["--without", ",".join(LEVELS)], "leaves no level"),
         (["--without", "loss"], "unknown levels"),
     ],
 )
@@ -225,6 +224,12 @@ def test_an_unknown_runner_owes_every_tap():
 
 
 def test_without_leaves_levels_out():
-    assert levels_of(None, "gradients") == tuple(level for level in LEVELS if level != "gradients")
-    assert levels_of("taps,logits", "taps") == ("logits",)
-    assert levels_of(None) is None
+    assert Settings(without=("gradients",)).levels_of("float64") == LANE_LEVELS["float64"][:-1]
+    assert Settings(levels=("taps", "logits"), without=("taps",)).levels_of("float32") == ("logits",)
+    assert Settings().levels_of("float32") == LEVELS
+
+
+def test_leaving_everything_out_is_no_pass(tmp_path):
+    model = FIXTURES / "segmentation_tiny"
+    code, _ = run(model, tmp_path, "--size", "64", "--dtype", "float64", "--without", ",".join(LEVELS))
+    assert code == 1
