@@ -14,14 +14,10 @@ from typing import Literal
 import numpy as np
 
 from parity.gradient_rows import gradient_rows
+from parity.label_statistics import label_errors
 from parity.results import Result, require_same_input
 from parity.row import Row
-from parity.statistics import (
-    ShapesDifferError,
-    array_errors,
-    label_errors,
-    largest_error,
-)
+from parity.statistics import ShapesDifferError, array_errors, largest_error
 from parity.taps import match_taps
 from parity.threads import in_threads
 from parity.thresholds import Thresholds

@@ -20,6 +20,7 @@ from parity.compare import LANE_LEVELS, Lane, compare_lane, measure_noise
 from parity.planting import Plant, nothing
 from parity.results import TAP_PREFIX, Manifest, Result
 from parity.taps import expected_taps
+from parity.thresholds import Thresholds
 from parity.tolerances import NoiseFloors
 
 # A caught fault must stand out: error ≥ MARGIN × gate.
@@ -103,10 +104,13 @@ class Bench:
         floors: the float32 taps' noise floors.
     """
 
-    def __init__(self, folder: Path, *, size: int = TINY_SIZE, seed: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, size: int = TINY_SIZE, seed: int = 0, thresholds: Thresholds | None = None
+    ) -> None:
         from tf_segformer import TFSegformerForSemanticSegmentation
         from tf_segformer.preprocessing import ImageProcessing
 
+        self.thresholds = thresholds
         self.pictures = _pictures(seed)
         self.processing = replace(ImageProcessing.from_pretrained(folder), height=size, width=size)
         self.references = {
@@ -148,7 +152,7 @@ class Bench:
             fault.spoil(arrays)
         candidate = Result(Manifest("tf_segformer", dtype), arrays)
         levels = [level for level in LANE_LEVELS[dtype] if level != "gradients"]
-        return compare_lane(reference, candidate, levels=levels, floors=self.floors)
+        return self._compare(reference, candidate, levels)
 
     def replay(self, dtype: str) -> Lane:
         """Run each layer of the Keras model as it is now on the reference's own input, and compare."""
@@ -160,7 +164,11 @@ class Bench:
             model(reference.arrays["pixels"].astype(dtype))
         arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()}
         candidate = Result(Manifest("tf_segformer/replay", dtype), arrays)
-        return compare_lane(reference, candidate, levels=("taps",), floors=self.floors)
+        return self._compare(reference, candidate, ["taps"])
+
+    def _compare(self, reference: Result, candidate: Result, levels: Sequence[str]) -> Lane:
+        floors, gates = self.floors, self.thresholds
+        return compare_lane(reference, candidate, levels=levels, floors=floors, thresholds=gates)
 
     def outcome(self, fault: Fault, dtype: str) -> Outcome:
         """Plant one fault, look at it through one lane, and take it out again."""
@@ -183,14 +191,17 @@ def write_tiny_checkpoint(folder: Path) -> Path:
     return write_seeded_checkpoint(folder, "b0", num_labels=TINY_LABELS, **TINY)
 
 
-def run_faults(folder: Path, faults: Sequence[Fault]) -> Iterator[Outcome]:
+def run_faults(
+    folder: Path, faults: Sequence[Fault], thresholds: Thresholds | None = None
+) -> Iterator[Outcome]:
     """Plant every fault and look at each through both lanes.
 
     Args:
         folder: checkpoint to plant them into; see `write_tiny_checkpoint`.
         faults: what to plant.
+        thresholds: a project's own gates, to see what they let through; the harness's by default.
     """
-    bench = Bench(folder)
+    bench = Bench(folder, thresholds=thresholds)
     for fault in faults:
         for dtype in ("float64", "float32"):
             yield bench.outcome(fault, dtype)

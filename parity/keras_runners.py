@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from parity.gradients import NO_RANDOM_DRAWS, training_step
-from parity.results import GRADIENT_PREFIX, TAP_PREFIX, Result, ResultWriter
+from parity.result_writer import ResultWriter
+from parity.results import GRADIENT_PREFIX, TAP_PREFIX, Result
 from parity.running import HarnessError, Request, Say, manifest_of, need
 from parity.taps import expected_taps, stage_taps
 

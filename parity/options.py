@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from parity.outputs import Outputs
 from parity.pipeline import require_dtypes
 from parity.runners import CANDIDATES, RUNNERS
 from parity.terminal import console
+from parity.thresholds import Thresholds, find_thresholds
 
 Model = Annotated[str, typer.Argument(help="Checkpoint folder or hub id.")]
 Image = Annotated[
@@ -84,3 +86,21 @@ def candidates_of(text: str, *, exported: bool) -> tuple[str, ...]:
     if exported and not any(RUNNERS[name].exported for name in names):
         names += ("saved_model",)
     return names
+
+
+def thresholds_of(config: Path | None) -> Thresholds:
+    """The thresholds of `--config`, of this folder's `parity.toml`, or the defaults.
+
+    Raises:
+        typer.BadParameter: the file cannot be used.
+    """
+    try:
+        return find_thresholds(config)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def say_gates(thresholds: Thresholds) -> None:
+    """Say, to stderr, whose gates decide, if they are not the harness's: tables stay pipeable."""
+    if thresholds != Thresholds():
+        print(f"thresholds: {thresholds.source}", file=sys.stderr)

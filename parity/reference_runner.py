@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from parity.gradients import GRADIENT_SIZE, seeded_batch
-from parity.results import GRADIENT_PREFIX, TAP_PREFIX, Result, ResultWriter
+from parity.result_writer import ResultWriter
+from parity.results import GRADIENT_PREFIX, TAP_PREFIX, Result
 from parity.running import Request, Say, manifest_of
 from parity.taps import expected_taps
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from parity.statistics import ArrayErrors, LabelErrors
+from parity.label_statistics import LabelErrors
+from parity.statistics import ArrayErrors
 from parity.tolerances import Gate
 
 

@@ -44,12 +44,14 @@ class Runner:
     exported: bool = False
 
 
+# What cannot be trained gives no gradients.
+_FOLDED = {dtype: tuple(x for x in levels if x != "gradients") for dtype, levels in LANE_LEVELS.items()}
 _EXPORTED = {"float32": tuple(SIGNATURES)}
 RUNNERS: dict[str, Runner] = {
     "torch_ref": Runner(run_reference, LANE_LEVELS),
     "tf_segformer": Runner(run_keras, LANE_LEVELS),
     "tf_segformer/eager": Runner(run_keras_eagerly, LANE_LEVELS),
-    "tf_segformer/folded": Runner(run_keras_folded, LANE_LEVELS, stage_taps),
+    "tf_segformer/folded": Runner(run_keras_folded, _FOLDED, stage_taps),
     "tf_segformer/replay": Runner(run_keras_replay, {"float32": ("taps",), "float64": ("taps",)}),
     "saved_model": Runner(run_saved_model, _EXPORTED, _no_taps, exported=True),
     "saved_model/loaded": Runner(run_loaded_saved_model, _EXPORTED, _no_taps, exported=True),

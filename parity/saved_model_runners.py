@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from parity.results import Result, ResultWriter
+from parity.result_writer import ResultWriter
+from parity.results import Result
 from parity.running import HarnessError, Request, Say, manifest_of, mask_labels, need
 
 # What is run for each level: a signature, from the reference's pixels or from the file's bytes.

@@ -16,7 +16,8 @@ from parity.datasets import DatasetError
 from parity.miou_pipeline import MiouRequest
 from parity.outputs import Outputs
 from parity.report import schema
-from parity.results import ResultError, save_result
+from parity.result_writer import save_result
+from parity.results import ResultError
 from parity.running import HarnessError
 from parity.thresholds import Thresholds
 from tests.parity.schema_check import violations

@@ -9,7 +9,8 @@ import pytest
 from parity import cli, runners
 from parity.compare import LANE_LEVELS
 from parity.report import schema
-from parity.results import TAP_PREFIX, save_result
+from parity.result_writer import save_result
+from parity.results import TAP_PREFIX
 from parity.running import HarnessError
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result

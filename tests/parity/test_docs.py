@@ -16,6 +16,7 @@ from parity.thresholds import Thresholds, load_thresholds
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / "ci.md", ROOT / "docs" / "miou.md", ROOT / "README.md"]
 WORKFLOW = ROOT / "examples" / "github-actions-parity.yml"
+PUBLISHED = ROOT / "examples" / "github-actions-published.yml"
 
 
 def options_of(name):
@@ -27,12 +28,19 @@ def parity_commands(text):
     return re.findall(r"^python -m parity (\S+)(.*)$", text, re.MULTILINE)
 
 
-def workflow_commands():
-    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["parity"]["steps"]
+def workflow_commands(path=WORKFLOW):
+    (job,) = yaml.safe_load(path.read_text())["jobs"].values()
+    steps = job["steps"]
     return [line for step in steps for line in step.get("run", "").splitlines()]
 
 
-@pytest.mark.parametrize("text", [*(page.read_text() for page in PAGES), "\n".join(workflow_commands())])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(page.read_text() for page in PAGES),
+        *("\n".join(workflow_commands(path)) for path in (WORKFLOW, PUBLISHED)),
+    ],
+)
 def test_every_command_has_the_options_it_is_shown_with(text):
     found = parity_commands(text)
     assert found

@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from parity import results
+from parity import result_writer
+from parity.result_writer import save_result
 from parity.results import (
     Manifest,
     ResultError,
     load_result,
     plain,
     require_same_input,
-    save_result,
     sha256_of,
     weight_files,
 )
@@ -47,7 +47,7 @@ def test_saving_empties_the_dict(tmp_path):
 
 
 def test_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "SHARD_BYTES", 20)
+    monkeypatch.setattr(result_writer, "SHARD_BYTES", 20)
     result = save_result(tmp_path / "r", MANIFEST, arrays())
     assert len(list((tmp_path / "r").glob("*.safetensors"))) == 3
     for name, value in arrays().items():

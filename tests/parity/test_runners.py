@@ -11,6 +11,7 @@ import pytest
 
 from parity import cli
 from parity.compare import LANE_LEVELS, LEVELS
+from parity.gradients import zero_by_design
 from parity.pipeline import Settings
 from parity.processes import record
 from parity.report import schema
@@ -152,17 +153,22 @@ def test_gradients_are_a_level_and_a_command(tmp_path, capsys):
     assert "more gradients: all of them pass" in capsys.readouterr().out
 
 
-def test_a_loss_that_ignores_nothing_is_different(tmp_path, monkeypatch, capsys):
-    """Planted: the ignore index is a class like another."""
+def test_a_loss_over_all_pixels_is_different(tmp_path, monkeypatch, capsys):
+    """Planted: the mean is taken over the ignored pixels, an eighth of them, too."""
     from tf_segformer import modeling
 
     right = modeling.segmentation_loss
-    wrong = lambda labels, logits, classes, ignored: right(labels, logits, classes, -1)  # noqa: E731
-    monkeypatch.setattr(modeling, "segmentation_loss", wrong)
+    monkeypatch.setattr(modeling, "segmentation_loss", lambda *arguments: right(*arguments) * 7 / 8)
+    report = tmp_path / "report.json"
     model = str(FIXTURES / "segmentation_tiny")
-    code = cli.app(["gradients", model, "--in-process", "--dtype", "float64"])
-    assert code in (1, 3)
-    assert "loss" in capsys.readouterr().out if code == 1 else True
+    options = ["--in-process", "--dtype", "float64", "--report", str(report)]
+    assert cli.app(["gradients", model, *options]) == 1
+    (lane,) = json.loads(report.read_text())["lanes"]
+    # Gradients that are zero by design stay zero.
+    failing = {row["name"]: row["error_over_gate"] for row in lane["rows"] if not row["passed"]}
+    assert len(failing) == 1 + 143 - len(zero_by_design(row["name"] for row in lane["rows"]))
+    assert min(failing.values()) >= 10
+    assert "What fails: loss (float64)" in capsys.readouterr().out
 
 
 def test_an_image_classifier_is_compared(tmp_path):

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity import statistics
-from parity.statistics import ShapesDifferError, array_errors, bilinear_at, label_errors, largest_error
+from parity.label_statistics import bilinear_at, label_errors
+from parity.statistics import ShapesDifferError, array_errors, largest_error
 
 
 def random(shape, seed=0, dtype=np.float32):
