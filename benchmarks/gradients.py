@@ -3,8 +3,8 @@
     python -m benchmarks.gradients --seeds 1 3 4 --variants b0
 
 Seeded networks of random shapes, as `parity false-alarms` draws them, and variants at full width; one
-training step on two seeded images of 64 × 64 pixels. An error is a parameter's largest, ÷ its largest gradient in
-in float64 (of the weight beside it where the gradient is zero by design); the worst parameter is shown.
+training step on two seeded images of 64 × 64 pixels. An error is a parameter's largest, ÷ its largest
+gradient in float64 (of the weight beside it where that is zero by design); shown is the worst parameter.
 """
 
 import argparse
