@@ -175,9 +175,10 @@ def run_parity(
                 evidence.append(gather(reference, candidate, lane))
             if not settings.keep:
                 shutil.rmtree(output)
-        if not settings.keep and dtype == settings.dtypes[-1]:
-            for folder in references.values():
-                shutil.rmtree(folder)
+        if not settings.keep:
+            shutil.rmtree(references.pop(dtype))
+    for folder in () if settings.keep else references.values():
+        shutil.rmtree(folder)
     return Run(tuple(lanes), tuple(manifests), tuple(evidence), settings.thresholds, floors)
 
 

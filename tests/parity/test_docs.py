@@ -10,7 +10,9 @@ import typer
 import yaml
 
 from parity.cli import commands
+from parity.compare import LEVELS
 from parity.pytest_plugin import pytest_addoption
+from parity.runners import CANDIDATES
 from parity.thresholds import Thresholds, load_thresholds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,3 +94,18 @@ def test_the_example_of_thresholds_is_read_and_is_the_defaults(tmp_path):
 def test_the_examples_of_tests_are_python():
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
     assert len([node for node in ast.parse(block).body if isinstance(node, ast.FunctionDef)]) == 5
+
+
+def test_the_page_names_every_candidate_and_level():
+    text = (ROOT / "docs" / "ci.md").read_text()
+    named = set(re.findall(r"`([a-z_/]+)`", text))
+    assert {*CANDIDATES, *LEVELS} <= named
+
+
+def test_the_workflow_of_the_published_checkpoints_keeps_its_reports():
+    (job,) = yaml.safe_load(PUBLISHED.read_text())["jobs"].values()
+    (upload,) = [step for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert upload["if"] == "always()"
+    written = re.findall(r"--(?:pin|report|junit) (\S+)", "\n".join(workflow_commands(PUBLISHED)))
+    assert len(written) == 3
+    assert all(path.startswith(upload["with"]["path"]) for path in written)
