@@ -40,9 +40,11 @@ def run_keras(request: Request, output: Path, given: Result | None, say: Say) ->
     from tf_segformer.taps import record_taps
 
     given = need(given)
+    writer = ResultWriter(output)
+    if request.levels == ("gradients",):
+        return _finish("tf_segformer", request, given, writer, None, 0.0, (), say)
     model = _load(request, given, say)
     x = tf.constant(given.arrays["pixels"].astype(request.dtype))
-    writer = ResultWriter(output)
 
     @tf.function
     def forward(pixel_values: tf.Tensor) -> tf.Tensor:
@@ -172,7 +174,7 @@ def _finish(
     request: Request,
     given: Result,
     writer: ResultWriter,
-    logits: np.ndarray,
+    logits: np.ndarray | None,
     seconds: float,
     taps: tuple[str, ...],
     say: Say,
@@ -181,14 +183,15 @@ def _finish(
     import tensorflow as tf
 
     size = given.manifest.image_size
-    if given.manifest.task == "classification":
-        logits = logits[:, None, None]  # (B, 1, 1, K): a map of one pixel
     _add_pixels(request, writer)
-    writer.add("logits", logits)
-    if "labels/logit_size" in request.levels:
-        labels = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        writer.add("labels/logit_size", labels)
-    if "labels/original_size" in request.levels and given.manifest.task == "segmentation":
+    if logits is not None:
+        if given.manifest.task == "classification":
+            logits = logits[:, None, None]  # (B, 1, 1, K): a map of one pixel
+        writer.add("logits", logits)
+        if "labels/logit_size" in request.levels:
+            writer.add("labels/logit_size", tf.argmax(logits, axis=-1, output_type=tf.int32))
+    wanted = "labels/original_size" in request.levels and given.manifest.task == "segmentation"
+    if wanted and logits is not None:
         from tf_segformer.postprocessing import label_map
 
         say("Keras label map at the photograph's size")
