@@ -255,9 +255,10 @@ def _tables(lane: Lane) -> str:
     )
 
 
+# What decides comes first: the rest of the row may need scrolling to.
 _HEADINGS = (
-    *("tensor", "max error", "mean", "median", "p99", "relative: median", "p99", "max"),
-    *("scale", "error ÷ scale", "would have passed", "gate", ""),
+    *("tensor", "", "max error", "would have passed", "gate", "error ÷ scale", "scale"),
+    *("mean", "median", "p99", "relative: median", "p99", "max"),
 )
 
 
@@ -265,21 +266,25 @@ def _cells(row: Row) -> list[str]:
     verdict = "ok" if row.passed else "FAILS"
     if row.labels is not None:
         found = f"{row.labels.disagreeing:,} differ, {row.labels.ties:,} ties"
-        return [row.name, found, *[""] * 9, f"ties below {row.labels.tie_margin:.2g}", verdict]
+        return [row.name, verdict, found, "", f"ties below {row.labels.tie_margin:.2g}", *[""] * 8]
     if row.errors is None or row.gate is None:
-        return [f"{row.name}: {row.note}", *[""] * 11, verdict]
+        return [f"{row.name}: {row.note}", verdict, *[""] * 11]
     errors, gate = row.errors, row.gate
-    relative = errors.relative
-    shares = () if relative is None else (relative.median, relative.p99, relative.max)
-    unit = "× scale" if gate.unit == "scale" else "× noise"
+    unit = f"× {gate.unit}"
+    absolute, relative = errors.absolute, errors.relative
+    shares = [""] * 3 if relative is None else map(_short, (relative.median, relative.p99, relative.max))
     return [
         row.name,
-        f"{errors.max_abs:.2e}" if errors.finite else "not finite",
-        *(f"{each:.2e}" for each in (errors.absolute.mean, errors.absolute.median, errors.absolute.p99)),
-        *([f"{share:.1e}" for share in shares] or [""] * 3),
-        f"{errors.scale:.3g}",
-        f"{errors.error_over_scale:.2e}",
-        f"{gate.required(errors.max_abs):.3g} {unit}",
-        f"{gate.multiple:g} {unit}",
         verdict,
+        _short(errors.max_abs) if errors.finite else "not finite",
+        f"{gate.required(errors.max_abs):.3g} {unit}",
+        f"{gate.multiple:.2g} {unit}",
+        _short(errors.error_over_scale),
+        f"{errors.scale:.3g}",
+        *map(_short, (absolute.mean, absolute.median, absolute.p99)),
+        *shares,
     ]
+
+
+def _short(error: float) -> str:
+    return "0" if error == 0.0 else f"{error:.1e}"
