@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from parity.compare import Lane, Row, judge
+from parity.compare import Lane, judge
+from parity.row import Row
 from parity.thresholds import Thresholds
 
 

@@ -53,6 +53,7 @@ def assert_parity(
     size: int | None = None,
     dtype: str = "both",
     levels: tuple[str, ...] | None = None,
+    without: tuple[str, ...] = (),
     saved_model: str | Path | None = None,
     noise_from: str | Path | None = None,
     thresholds: Thresholds | None = None,
@@ -69,6 +70,7 @@ def assert_parity(
         size: height and width of the preprocessed image; None for the checkpoint's own.
         dtype: ``float32``, ``float64`` or ``both``, for a checkpoint.
         levels: levels that are required; None for all that a lane has.
+        without: levels to leave out, such as ``gradients``.
         saved_model: an export of the checkpoint to compare too.
         noise_from: folder of the float64 reference's result, for the taps of two float32 results.
         thresholds: the gates; the harness's by default.
@@ -95,11 +97,13 @@ def assert_parity(
             run = _of_arrays(reference, candidate, gates)
         elif candidate is not None:
             noise = None if noise_from is None else Path(noise_from)
-            run = _of_results(Path(reference), Path(candidate), levels, noise, gates)
+            run = _of_results(Path(reference), Path(candidate), levels, without, noise, gates)
         else:
             settings = Settings(
+                candidates=("tf_segformer",) if saved_model is None else ("tf_segformer", "saved_model"),
                 dtypes=require_dtypes(dtype),
                 levels=levels,
+                without=without,
                 isolate=isolate,
                 pictures=wanted.html is not None,
                 thresholds=gates,
@@ -153,11 +157,26 @@ def _of_arrays(reference: Arrays, candidate: Arrays, gates: Thresholds) -> Run:
 
 
 def _of_results(
-    reference: Path, candidate: Path, levels: tuple[str, ...] | None, noise: Path | None, gates: Thresholds
+    reference: Path,
+    candidate: Path,
+    levels: tuple[str, ...] | None,
+    without: tuple[str, ...],
+    noise: Path | None,
+    gates: Thresholds,
 ) -> Run:
     ours, theirs = load_result(reference), load_result(candidate)
-    floors = None if noise is None else measure_noise(ours, load_result(noise), source=noise.name)
-    return compare_results(ours, theirs, levels=levels, floors=floors, thresholds=gates, pictures=True)
+    exact = None if noise is None else load_result(noise)
+    floors = measure_noise(ours, exact, source=str(noise)) if exact and ours.tap_names else None
+    return compare_results(
+        ours,
+        theirs,
+        levels=levels,
+        without=without,
+        floors=floors,
+        exact=exact,
+        thresholds=gates,
+        pictures=True,
+    )
 
 
 def _of_checkpoint(

@@ -17,7 +17,6 @@ from typing import Annotated
 import typer
 
 from parity.circumstances import library_versions, machine
-from parity.compare import LANE_LEVELS
 from parity.datasets import DatasetError
 from parity.false_alarms import run_networks
 from parity.fault_list import FAULTS
@@ -25,13 +24,27 @@ from parity.faults import MARGIN, run_faults, write_tiny_checkpoint
 from parity.files import compare_files, files_table, generated_files
 from parity.images import write_test_image
 from parity.miou_command import miou_command
-from parity.options import Dtype, Image, InProcess, Levels, Model, Size, lanes_of, levels_of
+from parity.options import (
+    Dtype,
+    Image,
+    InProcess,
+    Levels,
+    Model,
+    Size,
+    lanes_of,
+    levels_of,
+    say_gates,
+    thresholds_of,
+)
+from parity.outputs import Config
 from parity.pipeline import calibrate
+from parity.published_command import published_command
 from parity.replay import find_fault
 from parity.report import faults_table
 from parity.results import ResultError, load_result
-from parity.run_command import compare_command, run_command
-from parity.runners import RUNNERS, HarnessError, Request
+from parity.run_command import compare_command, gradients_command, run_command
+from parity.runners import RUNNERS, require_levels
+from parity.running import HarnessError, Request
 from parity.table import DEFAULT_CASES, markdown, parse_cases, run_cases
 from parity.tally import StateError
 from parity.terminal import DIFFERENT, EQUAL, HARNESS, USAGE, Progress, console, exit_code, workplace
@@ -47,7 +60,9 @@ commands = typer.Typer(
 
 commands.command("run")(run_command)
 commands.command("compare")(compare_command)
+commands.command("gradients")(gradients_command)
 commands.command("miou")(miou_command)
+commands.command("published")(published_command)
 
 
 @commands.command("localize")
@@ -56,13 +71,17 @@ def localize_command(
     image: Image = None,
     size: Size = None,
     dtype: Dtype = "float64",
+    config: Config = None,
     in_process: InProcess = False,
 ) -> int:
     """Name the first tap that differs, and say whether that layer is wrong by itself."""
+    gates, lanes = thresholds_of(config), lanes_of(dtype)
     with workplace(model, image, None) as (folder, picture):
+        isolate = not in_process
         run, explained = find_fault(
-            model, picture, folder, lanes_of(dtype), size=size, isolate=not in_process, say=Progress()
+            model, picture, folder, lanes, size=size, isolate=isolate, thresholds=gates, say=Progress()
         )
+    say_gates(gates)
     console().print(explained, highlight=False, markup=False, soft_wrap=True)
     return exit_code(run.equal)
 
@@ -113,12 +132,15 @@ def record_command(
     """Run one framework and save everything it produced, for `parity compare`."""
     if runner not in RUNNERS:
         raise typer.BadParameter(f"unknown runner {runner!r}; known are {', '.join(RUNNERS)}")
-    if dtype not in LANE_LEVELS:
-        raise typer.BadParameter(f"--dtype is {dtype!r}; one of {', '.join(LANE_LEVELS)} is recorded")
-    chosen = levels_of(levels) or LANE_LEVELS[dtype]
+    declared = RUNNERS[runner].levels.get(dtype)
+    if declared is None:
+        has = ", ".join(RUNNERS[runner].levels)
+        raise typer.BadParameter(f"--dtype is {dtype!r}; the runner {runner} runs in {has}")
+    chosen = levels_of(levels) or declared
+    require_levels(runner, dtype, chosen)
     request = Request(model, image, dtype, chosen, size, saved_model)
     reference = load_result(given) if given is not None else None
-    RUNNERS[runner](request, output, reference, lambda text: print(text, flush=True))
+    RUNNERS[runner].run(request, output, reference, lambda text: print(text, flush=True))
     return EQUAL
 
 
@@ -129,6 +151,7 @@ def table_command(
     ] = DEFAULT_CASES,
     image: Image = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the checkpoints.")] = 0,
+    config: Config = None,
     in_process: InProcess = False,
 ) -> int:
     """Print the README's table: seeded checkpoints at full width, both lanes, as Markdown."""
@@ -136,30 +159,36 @@ def table_command(
         wanted = parse_cases(cases)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    found = []
+    gates, found = thresholds_of(config), []
     with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
         work = Path(temporary)
         picture = image or write_test_image(work / "test-picture.png")
         progress = Progress()
-        for case, run in run_cases(wanted, picture, work, isolate=not in_process, seed=seed, say=progress):
+        cases_run = run_cases(
+            wanted, picture, work, isolate=not in_process, seed=seed, thresholds=gates, say=progress
+        )
+        for case, run in cases_run:
             verdict = "equal" if run.equal else f"DIFFERENT: {run.first_difference}"
             peak = max(each.peak_memory_bytes for each in run.manifests) / 2**30
             progress(f"{case.variant} at {case.size}: {verdict}; at most {peak:.1f} GiB a process")
             found.append((case, run))
+    say_gates(gates)
     print(markdown(found))
     return EQUAL if all(run.equal for _, run in found) else DIFFERENT
 
 
 @commands.command("faults")
-def faults_command() -> int:
+def faults_command(config: Config = None) -> int:
     """Plant known mistakes into a tiny model and show where each is caught."""
-    progress = Progress()
+    gates, progress = thresholds_of(config), Progress()
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="parity-") as temporary:
         progress("loading both frameworks and a tiny seeded checkpoint")
-        for outcome in run_faults(write_tiny_checkpoint(Path(temporary) / "checkpoint"), FAULTS):
+        checkpoint = write_tiny_checkpoint(Path(temporary) / "checkpoint")
+        for outcome in run_faults(checkpoint, FAULTS, gates):
             progress(f"planted: {outcome.fault.name}, {outcome.dtype}")
             outcomes.append(outcome)
+    say_gates(gates)
     console().print(faults_table(outcomes))
     # One lane must catch it; naming a wrong place is never right, in no lane.
     caught = {outcome.fault.name for outcome in outcomes if outcome.caught}
@@ -199,6 +228,7 @@ def files_command(
     ] = None,
     count: Annotated[int, typer.Option(min=0, help="How many images to generate besides.")] = 300,
     seed: Annotated[int, typer.Option(help="Of the generated images.")] = 0,
+    config: Config = None,
 ) -> int:
     """Compare label maps from image files' bytes: the export in a Session against the PyTorch pipeline."""
     from serving.session_check import ServedModel
@@ -206,15 +236,16 @@ def files_command(
 
     if not image and not count:
         raise HarnessError("nothing to compare: give --image, or a --count above 0")
-    progress, results = Progress(), []
+    gates, progress, results = thresholds_of(config), Progress(), []
     with tempfile.TemporaryDirectory(prefix="parity-") as folder, ServedModel(saved_model) as served:
         files = itertools.chain(
             ((path.name, "given", path.read_bytes()) for path in image or ()),
             generated_files(count, seed, Path(folder)),
         )
-        for result in compare_files(Reference.from_pretrained(model), served, files):
+        for result in compare_files(Reference.from_pretrained(model), served, files, gates):
             progress(f"{result.name}: {result.different} of {result.pixels:,} differ, {result.ties} are ties")
             results.append(result)
+    say_gates(gates)
     print(files_table(results))
     return EQUAL if all(result.agrees for result in results) else DIFFERENT
 

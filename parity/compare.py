@@ -13,70 +13,41 @@ from typing import Literal
 
 import numpy as np
 
+from parity.gradient_rows import gradient_rows
+from parity.label_statistics import label_errors
 from parity.results import Result, require_same_input
-from parity.statistics import (
-    ArrayErrors,
-    LabelErrors,
-    ShapesDifferError,
-    array_errors,
-    label_errors,
-)
+from parity.row import Row
+from parity.statistics import ShapesDifferError, array_errors, largest_error
 from parity.taps import match_taps
+from parity.threads import in_threads
 from parity.thresholds import Thresholds
 from parity.tolerances import (
     LOGITS_FLOAT32_MULTIPLE,
-    Gate,
     NoiseFloors,
     ToleranceError,
     scale_gate,
 )
 
-Level = Literal["pixels", "taps", "logits", "labels/logit_size", "labels/original_size"]
+Level = Literal[
+    "decoded", "pixels", "taps", "logits", "labels/logit_size", "labels/original_size", "gradients"
+]
 LEVELS: tuple[Level, ...] = (
+    "decoded",
     "pixels",
     "taps",
     "logits",
     "labels/logit_size",
     "labels/original_size",
+    "gradients",
 )
-# Preprocessing and the label map at the photograph's size are float32 code on both sides: their
-# place is the float32 lane.
+# Decoding, preprocessing and the label map at the photograph's size are integer and float32 code on both
+# sides: their place is the float32 lane.
 LANE_LEVELS: dict[str, tuple[Level, ...]] = {
     "float32": LEVELS,
-    "float64": ("taps", "logits", "labels/logit_size"),
+    "float64": ("taps", "logits", "labels/logit_size", "gradients"),
 }
 # A bilinear sample in float32 is three interpolations of two roundings each.
 RESIZE_ROUNDINGS = 6 * 2.0**-24
-
-
-@dataclass(frozen=True)
-class Row:
-    """One compared tensor or label map.
-
-    Attributes:
-        level: the comparison level it belongs to.
-        name: the tap's name, or the level's.
-        passed: the verdict on this row.
-        note: why it failed, or what was special; empty if there is nothing to say.
-        errors: statistics of an array (None if they could not be taken).
-        gate: what the errors were held against.
-        labels: statistics of a label map.
-    """
-
-    level: str
-    name: str
-    passed: bool
-    note: str = ""
-    errors: ArrayErrors | None = None
-    gate: Gate | None = None
-    labels: LabelErrors | None = None
-
-    @property
-    def ratio(self) -> float:
-        """Error ÷ gate; infinite for what failed without a number, 0 for label maps that pass."""
-        if self.errors is not None and self.gate is not None and self.errors.finite:
-            return self.gate.ratio(self.errors.max_abs)
-        return 0.0 if self.passed else float("inf")
 
 
 @dataclass(frozen=True)
@@ -89,6 +60,8 @@ class Lane:
         candidate: name of the candidate's runner.
         levels: what was required.
         rows: what was compared, taps in forward order.
+        left_out: taps of the reference that were not required, because the candidate's runner declares
+            that it has none of them.
     """
 
     dtype: str
@@ -96,6 +69,7 @@ class Lane:
     candidate: str
     levels: tuple[str, ...]
     rows: tuple[Row, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -106,6 +80,10 @@ class Lane:
     def equal(self) -> bool:
         """Whether something was compared and all of it passed."""
         return bool(self.rows) and not self.failures
+
+    def nearest(self, level: str, count: int) -> tuple[Row, ...]:
+        """The rows of one level that are nearest to their gates, or furthest beyond them."""
+        return tuple(sorted(self.of_level(level), key=lambda row: row.ratio, reverse=True)[:count])
 
     def of_level(self, level: str) -> tuple[Row, ...]:
         """The rows of one level."""
@@ -119,6 +97,7 @@ def compare_lane(
     levels: Sequence[str],
     floors: NoiseFloors | None = None,
     required_taps: Sequence[str] | None = None,
+    exact: Result | None = None,
     thresholds: Thresholds | None = None,
 ) -> Lane:
     """Compare two results of one dtype, level by level.
@@ -129,7 +108,9 @@ def compare_lane(
         levels: levels that must be there on both sides; an empty list is a failure.
         floors: noise floors of the taps, needed in float32 where taps are compared.
         required_taps: names that must be there, in forward order; by default what the reference's
-            config says.
+            config says. Other taps of the reference are left out, and listed; the candidate may have
+            no others.
+        exact: the reference's result in float64, needed in float32 where gradients are compared.
         thresholds: a project's own gates; the harness's by default.
 
     Returns:
@@ -137,7 +118,7 @@ def compare_lane(
 
     Raises:
         ResultError: the results belong to different inputs, weights or dtypes.
-        ToleranceError: float32 taps without noise floors.
+        ToleranceError: float32 taps without noise floors, or float32 gradients without exact ones.
         ValueError: an unknown level.
     """
     unknown = [level for level in levels if level not in LEVELS]
@@ -147,11 +128,16 @@ def compare_lane(
     dtype = reference.manifest.dtype
     gates = thresholds or Thresholds()
     rows: list[Row] = []
+    left_out: tuple[str, ...] = ()
+    if "decoded" in levels:
+        rows.append(_array_row("decoded", "decoded", reference, candidate, 0.0))
     if "pixels" in levels:
         rows.append(_array_row("pixels", "pixels", reference, candidate, gates.pixels))
     if "taps" in levels:
-        names = reference.manifest.expected_taps if required_taps is None else required_taps
-        rows += _tap_rows(reference, candidate, names, floors, gates)
+        expected = reference.manifest.expected_taps
+        names = expected if required_taps is None else required_taps
+        left_out = tuple(name for name in expected if name not in names)
+        rows += _tap_rows(reference, candidate, names, left_out, floors, gates)
     multiple = gates.logits_float32 if dtype == "float32" else gates.float64
     logits = _array_row("logits", "logits", reference, candidate, multiple)
     if "logits" in levels:
@@ -159,9 +145,13 @@ def compare_lane(
     for level in ("labels/logit_size", "labels/original_size"):
         if level in levels:
             rows.append(_label_row(level, reference, candidate, logits))
+    if "gradients" in levels:
+        rows += gradient_rows(reference, candidate, exact, gates)
     if not rows:
         rows.append(Row("none", "nothing", False, "nothing was compared: no level was required"))
-    return Lane(dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows))
+    return Lane(
+        dtype, reference.manifest.runner, candidate.manifest.runner, tuple(levels), tuple(rows), left_out
+    )
 
 
 def measure_noise(float32: Result, float64: Result, *, source: str = "this run") -> NoiseFloors:
@@ -181,12 +171,12 @@ def measure_noise(float32: Result, float64: Result, *, source: str = "this run")
             f"no noise floor: the reference gave {len(float32.tap_names)} taps in float32 and "
             f"{len(names)} in float64; both need the same, at least one"
         )
-    taps = {}
-    for name in names:
-        errors = array_errors(float64.tap(name), float32.tap(name))
-        if not errors.finite:
+    measured = in_threads(lambda name: largest_error(float64.tap(name), float32.tap(name)), names)
+    taps: dict[str, float] = {}
+    for name, error in zip(names, measured, strict=True):
+        if error is None:
             raise ToleranceError(f"no noise floor: the reference's tap {name} is not finite")
-        taps[name] = errors.max_abs
+        taps[name] = error
     return NoiseFloors(taps, source, float32.manifest.input_sha256, float32.manifest.checkpoint_sha256)
 
 
@@ -205,14 +195,20 @@ def _tap_rows(
     reference: Result,
     candidate: Result,
     required: Sequence[str],
+    left_out: Sequence[str],
     floors: NoiseFloors | None,
     gates: Thresholds,
 ) -> Iterable[Row]:
     if reference.manifest.dtype == "float32" and floors is None:
         raise ToleranceError("float32 taps are judged by measured noise floors: none were given")
-    sets = match_taps(required, reference.tap_names, candidate.tap_names)
+    asked = [name for name in reference.tap_names if name not in left_out]
+    sets = match_taps(required, asked, candidate.tap_names)
     if not sets.common:
         yield Row("taps", "taps", False, "no tap was compared: the two sides have none in common")
+    judged = in_threads(
+        lambda name: judge("taps", name, reference.tap(name), candidate.tap(name), gates, floors), sets.common
+    )
+    found = dict(zip(sets.common, judged, strict=True))
     missing: dict[str, list[str]] = {}
     for side, name in sets.missing:
         missing.setdefault(name, []).append(side)
@@ -220,7 +216,7 @@ def _tap_rows(
         if name in missing:
             yield Row("taps", name, False, f"missing tap: not in the {' nor the '.join(missing[name])}")
             continue
-        yield judge("taps", name, reference.tap(name), candidate.tap(name), gates, floors)
+        yield found[name]
     for side, name in sets.extra:
         yield Row("taps", name, False, f"extra tap: only the {side} has it, nobody asked for it")
 
@@ -263,15 +259,7 @@ def judge(
             gate = scale_gate(gates.float64, errors.scale)
     except (ShapesDifferError, ToleranceError, ValueError) as error:
         return Row(level, name, False, str(error))
-    if not errors.finite:
-        note = (
-            f"not finite: {errors.non_finite_reference} values of the reference, "
-            f"{errors.non_finite_candidate} of the candidate"
-        )
-        return Row(level, name, False, note, errors, gate)
-    passed = errors.max_abs <= gate.limit
-    note = "" if passed else f"{gate.ratio(errors.max_abs):.3g} × the gate"
-    return Row(level, name, passed, note, errors, gate)
+    return Row.judged(level, name, errors, gate)
 
 
 def _label_row(level: str, reference: Result, candidate: Result, logits: Row) -> Row:

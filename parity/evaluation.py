@@ -11,9 +11,10 @@ from parity.annotations import read_annotation
 from parity.compare import tie_margin
 from parity.datasets import Labels, Pair
 from parity.label_runners import Answer, Side, read_photograph
+from parity.label_statistics import label_errors
 from parity.miou import ConfusionMatrix, LabelError, Scores
-from parity.runners import HarnessError
-from parity.statistics import ShapesDifferError, array_errors, label_errors
+from parity.running import HarnessError
+from parity.statistics import ShapesDifferError, array_errors
 from parity.tally import ImageRecord, Tally
 from parity.tolerances import LOGITS_FLOAT32_MULTIPLE
 

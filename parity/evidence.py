@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.charts import Histogram, histogram_of
-from parity.compare import Lane, Row
+from parity.compare import Lane
+from parity.label_statistics import CHUNK, tied_pixels
 from parity.localize import first_failing_tap
 from parity.results import TAP_PREFIX, Result
-from parity.statistics import CHUNK, tied_pixels
+from parity.row import Row
 
 # The tensors that stand for the network: what each stage hands on, and the head's parts.
 _STAGES = re.compile(

@@ -90,12 +90,18 @@ def _not_a_number(name: str) -> Callable[[dict[str, np.ndarray]], None]:
     return spoil
 
 
+def _brightened(arrays: dict[str, np.ndarray]) -> None:
+    if "decoded" in arrays:
+        arrays["decoded"] = arrays["decoded"].copy()
+        arrays["decoded"].reshape(-1)[5] ^= 1
+
+
 def _dropped(name: str) -> Callable[[dict[str, np.ndarray]], None]:
     return lambda arrays: arrays.__delitem__(name)
 
 
 def _shuffled(arrays: dict[str, np.ndarray]) -> None:
-    for name in [name for name in arrays if name != "pixels"]:
+    for name in [name for name in arrays if name not in ("decoded", "pixels")]:
         arrays[name] = arrays[name][::-1]
 
 
@@ -250,6 +256,7 @@ NETWORK = (
     ),
 )
 HANDING_OVER = (
+    Fault("decoded one level too bright at one pixel", "decoded", spoil=_brightened),
     Fault("a NaN", f"{_BLOCK}.mlp.dense2", spoil=_not_a_number(f"{TAP_PREFIX}{_BLOCK}.mlp.dense2")),
     Fault("a tap dropped", f"{_ATTENTION}.value", spoil=_dropped(f"{TAP_PREFIX}{_ATTENTION}.value")),
     Fault("logits dropped", "logits", spoil=_dropped("logits")),

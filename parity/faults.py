@@ -7,6 +7,7 @@ there is the one that the mistake belongs to, with an error of at least ten time
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from parity.compare import LANE_LEVELS, Lane, compare_lane, measure_noise
 from parity.planting import Plant, nothing
 from parity.results import TAP_PREFIX, Manifest, Result
 from parity.taps import expected_taps
+from parity.thresholds import Thresholds
 from parity.tolerances import NoiseFloors
 
 # A caught fault must stand out: error ≥ MARGIN × gate.
@@ -102,10 +104,13 @@ class Bench:
         floors: the float32 taps' noise floors.
     """
 
-    def __init__(self, folder: Path, *, size: int = TINY_SIZE, seed: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, size: int = TINY_SIZE, seed: int = 0, thresholds: Thresholds | None = None
+    ) -> None:
         from tf_segformer import TFSegformerForSemanticSegmentation
         from tf_segformer.preprocessing import ImageProcessing
 
+        self.thresholds = thresholds
         self.pictures = _pictures(seed)
         self.processing = replace(ImageProcessing.from_pretrained(folder), height=size, width=size)
         self.references = {
@@ -124,6 +129,7 @@ class Bench:
         import tensorflow as tf
 
         from tf_segformer.postprocessing import label_map
+        from tf_segformer.preprocessing import decode_image
         from tf_segformer.taps import record_taps
 
         reference = self.references[dtype]
@@ -133,6 +139,9 @@ class Bench:
         arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()} | {"logits": logits}
         arrays["labels/logit_size"] = logits.argmax(-1).astype(np.int32)
         if dtype == "float32":
+            arrays["decoded"] = np.stack(
+                [decode_image(tf.constant(file)).numpy() for file in _files(self.pictures)]
+            )
             prepare = fault.prepare if fault is not None else wrong_pixels.right
             arrays["pixels"] = np.stack([prepare(each, self.processing) for each in self.pictures])
             size = self.pictures.shape[1:3]
@@ -142,7 +151,8 @@ class Bench:
         if fault is not None:
             fault.spoil(arrays)
         candidate = Result(Manifest("tf_segformer", dtype), arrays)
-        return compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=self.floors)
+        levels = [level for level in LANE_LEVELS[dtype] if level != "gradients"]
+        return self._compare(reference, candidate, levels)
 
     def replay(self, dtype: str) -> Lane:
         """Run each layer of the Keras model as it is now on the reference's own input, and compare."""
@@ -154,7 +164,11 @@ class Bench:
             model(reference.arrays["pixels"].astype(dtype))
         arrays = {TAP_PREFIX + name: value.numpy() for name, value in taps.items()}
         candidate = Result(Manifest("tf_segformer/replay", dtype), arrays)
-        return compare_lane(reference, candidate, levels=("taps",), floors=self.floors)
+        return self._compare(reference, candidate, ["taps"])
+
+    def _compare(self, reference: Result, candidate: Result, levels: Sequence[str]) -> Lane:
+        floors, gates = self.floors, self.thresholds
+        return compare_lane(reference, candidate, levels=levels, floors=floors, thresholds=gates)
 
     def outcome(self, fault: Fault, dtype: str) -> Outcome:
         """Plant one fault, look at it through one lane, and take it out again."""
@@ -177,14 +191,17 @@ def write_tiny_checkpoint(folder: Path) -> Path:
     return write_seeded_checkpoint(folder, "b0", num_labels=TINY_LABELS, **TINY)
 
 
-def run_faults(folder: Path, faults: Sequence[Fault]) -> Iterator[Outcome]:
+def run_faults(
+    folder: Path, faults: Sequence[Fault], thresholds: Thresholds | None = None
+) -> Iterator[Outcome]:
     """Plant every fault and look at each through both lanes.
 
     Args:
         folder: checkpoint to plant them into; see `write_tiny_checkpoint`.
         faults: what to plant.
+        thresholds: a project's own gates, to see what they let through; the harness's by default.
     """
-    bench = Bench(folder)
+    bench = Bench(folder, thresholds=thresholds)
     for fault in faults:
         for dtype in ("float64", "float32"):
             yield bench.outcome(fault, dtype)
@@ -204,11 +221,23 @@ def _pictures(seed: int) -> np.ndarray:
     return np.stack(pictures)
 
 
+def _files(pictures: np.ndarray) -> list[bytes]:
+    """Each picture as a PNG file."""
+    from PIL import Image
+
+    files = []
+    for picture in pictures:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, format="PNG")
+        files.append(file.getvalue())
+    return files
+
+
 def _reference(folder: Path, dtype: str, pictures: np.ndarray, size: int) -> Result:
     """The reference's result for some pictures, all levels."""
     from PIL import Image
 
-    from torch_ref import Reference
+    from torch_ref import Reference, decode_image
 
     reference = Reference.from_pretrained(folder, dtype=dtype)
     pixels = np.concatenate([reference.preprocess(Image.fromarray(each), (size, size)) for each in pictures])
@@ -220,5 +249,6 @@ def _reference(folder: Path, dtype: str, pictures: np.ndarray, size: int) -> Res
     if dtype == "float32":
         maps = [reference.label_map(each, pictures.shape[1:3]) for each in outputs.logits]
         arrays["labels/original_size"] = np.stack(maps).astype(np.int32)
+        arrays["decoded"] = np.stack([np.asarray(decode_image(file)) for file in _files(pictures)])
     manifest = Manifest("torch_ref", dtype, expected_taps=tuple(expected_taps(reference.config)))
     return Result(manifest, arrays)

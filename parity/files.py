@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from parity.images import write_test_image
-from parity.runners import HarnessError, mask_labels
-from parity.tolerances import LOGITS_FLOAT32_MULTIPLE
+from parity.running import HarnessError, mask_labels
+from parity.thresholds import Thresholds
 
 # Kinds of generated files: what Pillow's `save` is told.
 KINDS: dict[str, dict[str, Any]] = {
@@ -52,6 +52,7 @@ class FileResult:
         margin: the largest difference of the reference's two best classes at a pixel that differs.
         error: the largest difference of a logit.
         scale: the largest absolute logit of the reference.
+        thresholds: what passes.
     """
 
     name: str
@@ -62,14 +63,20 @@ class FileResult:
     margin: float
     error: float
     scale: float
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     @property
     def agrees(self) -> bool:
-        """Whether the logits pass their gate, and all labels that differ are ties.
+        """Whether the logits pass their gate, and no more labels differ without a tie than are allowed.
 
         The gate comes first: by a large error of the logits, any pixel would be a tie.
         """
-        return self.error <= LOGITS_FLOAT32_MULTIPLE * self.scale and self.different == self.ties
+        gates = self.thresholds
+        unexplained = self.different - self.ties
+        return (
+            self.error <= gates.logits_float32 * self.scale
+            and unexplained <= gates.max_unexplained * self.pixels
+        )
 
 
 def generated_files(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, bytes]]:
@@ -95,7 +102,10 @@ def generated_files(count: int, seed: int, folder: Path) -> Iterator[tuple[str, 
 
 
 def compare_files(
-    reference: Any, served: Any, files: Iterable[tuple[str, str, bytes]]
+    reference: Any,
+    served: Any,
+    files: Iterable[tuple[str, str, bytes]],
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
 ) -> Iterator[FileResult]:
     """Yield the comparison of each file.
 
@@ -103,6 +113,7 @@ def compare_files(
         reference: a `torch_ref.Reference`.
         served: a `serving.session_check.ServedModel` of the same checkpoint.
         files: name, kind and bytes of each.
+        thresholds: what passes.
 
     Raises:
         HarnessError: the export refused a file.
@@ -132,6 +143,7 @@ def compare_files(
             margin=float(margins.max(initial=0.0)),
             error=error,
             scale=float(np.abs(expected_logits).max()),
+            thresholds=thresholds,
         )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from parity.results import sha256_of
-from parity.runners import HarnessError, Say, mask_labels
+from parity.running import HarnessError, Say, mask_labels
 
 
 @dataclass(frozen=True)

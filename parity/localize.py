@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parity.compare import Lane, Row
+from parity.compare import Lane
+from parity.row import Row
 
 # How many layers that are wrong by themselves a sentence names.
 NAMED = 5
@@ -37,14 +38,13 @@ def localize(lanes: Sequence[Lane]) -> str:
         lanes: the lanes of one run.
     """
     if not any(lane.of_level("taps") for lane in lanes):
-        return "No taps were compared, so a difference cannot be localised."
+        if lanes and all(lane.equal for lane in lanes):
+            return "All that was compared passes; no taps were."
+        return f"{_failing(lanes)} No taps were compared, so the difference cannot be localised.".lstrip()
     lane = first_failing_lane(lanes)
     row = first_failing_tap(lane) if lane is not None else None
     if lane is None or row is None:
-        failing = [f"{row.name} ({lane.dtype})" for lane in lanes for row in lane.failures]
-        if not failing:
-            return "Every tap passes."
-        return f"Every tap passes; what fails is {', '.join(dict.fromkeys(failing))}."
+        return f"Every tap passes. {_failing(lanes)}".rstrip()
     before = lane.of_level("taps").index(row)
     start = f"First failing tap ({lane.dtype}): {row.name}"
     if row.errors is None or row.gate is None:
@@ -53,6 +53,13 @@ def localize(lanes: Sequence[Lane]) -> str:
         f"{start}, off by {row.errors.max_abs:.3g} at {list(row.errors.worst_index)}, "
         f"{row.ratio:.3g} × its gate; of the taps before it all {before} pass."
     )
+
+
+def _failing(lanes: Sequence[Lane]) -> str:
+    """What fails, in a sentence; empty if nothing does."""
+    names = list(dict.fromkeys(f"{row.name} ({lane.dtype})" for lane in lanes for row in lane.failures))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"What fails: {', '.join(names[:NAMED])}{more}." if names else ""
 
 
 def explain_replay(lane: Lane, replayed: Lane) -> str:

@@ -28,10 +28,10 @@ from parity.label_runners import (
     reference_side,
     saved_model_side,
 )
+from parity.label_statistics import tied_pixels
 from parity.miou import IGNORE_INDEX
 from parity.miou_report import Subject
-from parity.runners import Say
-from parity.statistics import tied_pixels
+from parity.running import Say
 from parity.tally import ImageRecord, Tally
 from parity.thresholds import Thresholds
 from parity.verdict import Evaluation, judge

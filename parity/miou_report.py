@@ -21,7 +21,7 @@ from parity.thresholds import Thresholds
 from parity.verdict import Evaluation
 
 SCHEMA_NAME = "parity-miou-report"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Rows of the console's tables; the JSON report has all classes.
 SHOWN_CLASSES = 12
 SHOWN_IMAGES = 5

@@ -15,11 +15,10 @@ from parity.evidence import Evidence, gather
 from parity.localize import localize
 from parity.processes import record
 from parity.results import Manifest, Result, load_result
-from parity.runners import HarnessError, Request, Say
+from parity.runners import NOT_OF_TASK, RUNNERS, taps_of
+from parity.running import HarnessError, Request, Say
 from parity.thresholds import Thresholds
 from parity.tolerances import NoiseFloors
-
-SAVED_MODEL_LEVELS = ("logits", "labels/original_size")
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,14 @@ class Settings:
 
     Attributes:
         dtypes: lanes to run, ``float32`` and ``float64``.
-        levels: levels to compare; None for all that a lane has.
+        levels: levels to compare, which must be there; None for all that a lane and the network have.
+        without: levels to leave out.
         floors: frozen noise floors of the float32 taps; None measures them.
         isolate: each runner in its own process.
         keep: leave the recorded results in the work folder.
         pictures: gather what a report with pictures shows.
         thresholds: a project's own gates.
+        candidates: runners to hold against the reference.
     """
 
     dtypes: tuple[str, ...] = ("float32", "float64")
@@ -80,11 +81,17 @@ class Settings:
     keep: bool = False
     pictures: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
+    candidates: tuple[str, ...] = ("tf_segformer",)
+    without: tuple[str, ...] = ()
 
     def levels_of(self, dtype: str) -> tuple[str, ...]:
         """The levels that are compared in one lane."""
-        lane = LANE_LEVELS[dtype]
-        return lane if self.levels is None else tuple(x for x in lane if x in self.levels)
+        wanted = LANE_LEVELS[dtype] if self.levels is None else self.levels
+        return tuple(x for x in LANE_LEVELS[dtype] if x in wanted and x not in self.without)
+
+    def candidates_of(self, dtype: str) -> tuple[str, ...]:
+        """The candidates that run in one lane."""
+        return tuple(name for name in self.candidates if dtype in RUNNERS[name].levels)
 
 
 def run_parity(
@@ -105,7 +112,7 @@ def run_parity(
         work: folder for the recorded results.
         settings: lanes, levels, tolerances.
         size: height and width of the preprocessed image; None for the checkpoint's own.
-        saved_model: an export to compare too, in float32, by SAVED_MODEL_LEVELS.
+        saved_model: an export, for candidates that run one.
         say: told about each step.
 
     Raises:
@@ -113,66 +120,100 @@ def run_parity(
         ToleranceError: noise floors are missing or belong to another run.
         ResultError: recorded results do not belong together.
     """
-    base = Request(model, image, "float32", (), size)
+    _require_candidates(settings, saved_model)
+    base = Request(model, image, "float32", (), size, None)
     lanes: list[Lane] = []
     manifests: list[Manifest] = []
     evidence: list[Evidence] = []
-    needs_floors = "float32" in settings.dtypes and "taps" in settings.levels_of("float32")
-    measures = needs_floors and settings.floors is None
-    # The float64 reference also serves the float32 lane's noise floors.
-    reference_dtypes = [
-        dtype
-        for dtype in ("float32", "float64")
-        if dtype in settings.dtypes or (dtype == "float64" and measures)
-    ]
+    wanted = set(settings.levels_of("float32")) if "float32" in settings.dtypes else set()
+    measures = "taps" in wanted and settings.floors is None
+    # The float64 reference also serves the float32 lane: for the taps' noise floors and the exact gradients.
+    extra = tuple(x for x in ("taps", "gradients") if x in wanted and (x != "taps" or measures))
     references: dict[str, Path] = {}
-    for dtype in reference_dtypes:
-        # Without a float64 lane, only the taps of its reference are wanted.
-        levels = settings.levels_of(dtype) if dtype in settings.dtypes else ("taps",)
-        references[dtype] = work / f"reference-{dtype}"
-        request = replace(base, dtype=dtype, levels=levels)
-        result = record("torch_ref", request, references[dtype], isolate=settings.isolate, say=say)
-        manifests.append(result.manifest)
+    for dtype in ("float32", "float64"):
+        levels = settings.levels_of(dtype) if dtype in settings.dtypes else ()
+        if dtype == "float64":
+            levels += tuple(x for x in extra if x not in levels)
+        if dtype in settings.dtypes or levels:
+            references[dtype] = work / f"reference-{dtype}"
+            request = replace(base, dtype=dtype, levels=levels)
+            result = record("torch_ref", request, references[dtype], isolate=settings.isolate, say=say)
+            manifests.append(result.manifest)
+    exact = load_result(references["float64"]) if "float64" in references else None
 
-    floors = settings.floors if needs_floors else None
-    if measures:
+    floors = settings.floors if "taps" in wanted else None
+    if measures and exact is not None:
         say("measuring the noise floor of every tap")
-        floors = measure_noise(load_result(references["float32"]), load_result(references["float64"]))
+        floors = measure_noise(load_result(references["float32"]), exact)
     elif floors is not None:
         _require_floors_fit(floors, load_result(references["float32"]).manifest)
 
     for dtype in (d for d in ("float32", "float64") if d in settings.dtypes):
         reference = load_result(references[dtype])
-        levels = settings.levels_of(dtype)
-        request = replace(base, dtype=dtype, levels=levels)
-        output = work / f"keras-{dtype}"
-        candidate = record(
-            "tf_segformer",
-            request,
-            output,
-            given=references[dtype],
-            isolate=settings.isolate,
-            say=say,
-        )
-        manifests.append(candidate.manifest)
-        say(f"comparing {dtype}")
-        gates = settings.thresholds
-        lane = compare_lane(reference, candidate, levels=levels, floors=floors, thresholds=gates)
-        lanes.append(lane)
-        if settings.pictures:
-            evidence.append(gather(reference, candidate, lane))
-        if not settings.keep:
-            shutil.rmtree(output)
-        if dtype == "float32" and saved_model is not None:
-            lane, manifest, seen = _saved_model_lane(
-                base, saved_model, references[dtype], work, settings, say
+        for name in settings.candidates_of(dtype):
+            levels = _levels(name, reference, settings)
+            export = saved_model if RUNNERS[name].exported else None
+            request = replace(base, dtype=dtype, levels=levels, saved_model=export)
+            output = work / f"{_FOLDERS.get(name, name.replace('/', '-'))}-{dtype}"
+            given = references[dtype]
+            candidate = record(name, request, output, given=given, isolate=settings.isolate, say=say)
+            manifests.append(candidate.manifest)
+            say(f"comparing {name}, {dtype}")
+            lane = compare_lane(
+                reference,
+                candidate,
+                levels=levels,
+                floors=floors,
+                required_taps=taps_of(name, reference.manifest.expected_taps),
+                exact=exact,
+                thresholds=settings.thresholds,
             )
+            missed = tuple(x for x in settings.levels_of(dtype) if x not in levels)
+            lane = replace(lane, left_out=missed + lane.left_out)
             lanes.append(lane)
-            evidence += seen
-            manifests.append(manifest)
+            if settings.pictures:
+                evidence.append(gather(reference, candidate, lane))
+            if not settings.keep:
+                shutil.rmtree(output)
         if not settings.keep:
-            shutil.rmtree(references[dtype])
+            shutil.rmtree(references.pop(dtype))
+    for folder in () if settings.keep else references.values():
+        shutil.rmtree(folder)
     return Run(tuple(lanes), tuple(manifests), tuple(evidence), settings.thresholds, floors)
+
+
+# What the folders of results were called when there was one candidate.
+_FOLDERS = {"tf_segformer": "keras", "saved_model": "saved-model"}
+
+
+def _require_candidates(settings: Settings, saved_model: Path | None) -> None:
+    """Refuse candidates that could not be compared, before anything is run.
+
+    Raises:
+        HarnessError: there is none, one needs an export, or one has no lane of this run.
+    """
+    if not settings.candidates:
+        raise HarnessError("nothing to compare: no candidate was named")
+    for name in settings.candidates:
+        if RUNNERS[name].exported and saved_model is None:
+            raise HarnessError(f"the runner {name} needs --saved-model, a version directory")
+        if not any(name in settings.candidates_of(dtype) for dtype in settings.dtypes):
+            raise HarnessError(
+                f"the runner {name} gives nothing in {' or '.join(settings.dtypes)}; it runs in "
+                f"{', '.join(RUNNERS[name].levels)}"
+            )
+
+
+def _levels(name: str, reference: Result, settings: Settings) -> tuple[str, ...]:
+    """The levels of a candidate: those of the run that its runner declares and the network has."""
+    dtype, task = reference.manifest.dtype, reference.manifest.task
+    declared = RUNNERS[name].levels[dtype]
+    return tuple(
+        level
+        for level in settings.levels_of(dtype)
+        # One that was asked for by name is required of every network.
+        if level in declared and (settings.levels is not None or level not in NOT_OF_TASK.get(task, ()))
+    )
 
 
 def compare_results(
@@ -180,7 +221,9 @@ def compare_results(
     candidate: Result,
     *,
     levels: tuple[str, ...] | None,
+    without: tuple[str, ...] = (),
     floors: NoiseFloors | None,
+    exact: Result | None = None,
     thresholds: Thresholds,
     pictures: bool,
 ) -> Run:
@@ -190,16 +233,26 @@ def compare_results(
         reference: what counts as true.
         candidate: what is judged.
         levels: levels that are required; None for all that the lane has.
+        without: levels to leave out.
         floors: noise floors of float32 taps.
+        exact: the float64 reference, for float32 gradients.
         thresholds: the gates.
         pictures: gather what a report with pictures shows.
 
     Raises:
         ResultError: the results do not belong together.
-        ToleranceError: float32 taps without noise floors.
+        ToleranceError: float32 taps without noise floors, or gradients without the float64 reference.
     """
     required = LANE_LEVELS[reference.manifest.dtype] if levels is None else levels
-    lane = compare_lane(reference, candidate, levels=required, floors=floors, thresholds=thresholds)
+    lane = compare_lane(
+        reference,
+        candidate,
+        levels=tuple(level for level in required if level not in without),
+        floors=floors,
+        required_taps=taps_of(candidate.manifest.runner, reference.manifest.expected_taps),
+        exact=exact,
+        thresholds=thresholds,
+    )
     evidence = (gather(reference, candidate, lane),) if pictures else ()
     return Run((lane,), (reference.manifest, candidate.manifest), evidence, thresholds, floors)
 
@@ -239,28 +292,6 @@ def require_dtypes(text: str) -> tuple[str, ...]:
     if text not in lanes:
         raise ValueError(f"unknown dtype {text!r}; expected float32, float64 or both")
     return lanes[text]
-
-
-def _saved_model_lane(
-    base: Request,
-    saved_model: Path,
-    reference: Path,
-    work: Path,
-    settings: Settings,
-    say: Say,
-) -> tuple[Lane, Manifest, list[Evidence]]:
-    """Compare an export, which has no taps: by its logits and by what it answers to image bytes."""
-    levels = tuple(level for level in SAVED_MODEL_LEVELS if level in settings.levels_of("float32"))
-    request = replace(base, levels=levels, saved_model=saved_model)
-    output = work / "saved-model"
-    result = record("saved_model", request, output, given=reference, isolate=settings.isolate, say=say)
-    say("comparing the SavedModel")
-    expected = load_result(reference)
-    lane = compare_lane(expected, result, levels=levels, thresholds=settings.thresholds)
-    evidence = [gather(expected, result, lane)] if settings.pictures else []
-    if not settings.keep:
-        shutil.rmtree(output)
-    return lane, result.manifest, evidence
 
 
 def _require_floors_fit(floors: NoiseFloors, manifest: Manifest) -> None:

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 from parity.results import Result, load_result
-from parity.runners import RUNNERS, HarnessError, Request, Say, check_levels
+from parity.runners import RUNNERS, require_levels
+from parity.running import HarnessError, Request, Say
 
 # Lines of a dead child's output that are worth repeating.
 TAIL = 15
@@ -44,11 +45,11 @@ def record(
     Raises:
         HarnessError: the runner could not do it; the message is the runner's own.
     """
-    check_levels(request.dtype, request.levels)
+    require_levels(runner, request.dtype, request.levels)
     if not isolate:
         result = load_result(given) if given is not None else None
         try:
-            return RUNNERS[runner](request, output, result, say)
+            return RUNNERS[runner].run(request, output, result, say)
         except HarnessError:
             raise
         except Exception as error:
@@ -86,7 +87,7 @@ def record_command(runner: str, request: Request, output: Path, given: Path | No
     """The ``parity record`` command line of a request."""
     command = [sys.executable, "-m", "parity", "record", request.model]
     command += ["--runner", runner, "--image", str(request.image), "--dtype", request.dtype]
-    command += ["--levels", ",".join(request.levels), "--output", str(output)]
+    command += ["--levels", ",".join(request.levels) or "logits", "--output", str(output)]
     if request.size is not None:
         command += ["--size", str(request.size)]
     if request.saved_model is not None:

@@ -9,7 +9,8 @@ from parity.localize import explain_replay, first_failing_lane
 from parity.pipeline import Run, Settings, run_parity
 from parity.processes import record
 from parity.results import load_result
-from parity.runners import Request, Say
+from parity.running import Request, Say
+from parity.thresholds import Thresholds
 
 
 def find_fault(
@@ -20,6 +21,7 @@ def find_fault(
     *,
     size: int | None = None,
     isolate: bool = True,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
     say: Say,
 ) -> tuple[Run, str]:
     """Compare every tap, and replay the first that fails on the reference's own input.
@@ -31,6 +33,7 @@ def find_fault(
         dtypes: lanes to run.
         size: height and width of the preprocessed image; None for the checkpoint's own.
         isolate: each runner in its own process.
+        thresholds: the gates.
         say: told about each step.
 
     Returns:
@@ -39,7 +42,7 @@ def find_fault(
     Raises:
         HarnessError: a runner failed.
     """
-    settings = Settings(dtypes=dtypes, levels=("taps",), isolate=isolate, keep=True)
+    settings = Settings(dtypes=dtypes, levels=("taps",), isolate=isolate, keep=True, thresholds=thresholds)
     run = run_parity(model, image, work, settings, size=size, say=say)
     lane = first_failing_lane(run.lanes)
     if lane is None:
@@ -50,5 +53,5 @@ def find_fault(
     replay = record("tf_segformer/replay", request, output, given=reference, isolate=isolate, say=say)
     say(f"comparing layer by layer, {lane.dtype}")
     expected = load_result(reference)
-    replayed = compare_lane(expected, replay, levels=("taps",), floors=run.floors)
+    replayed = compare_lane(expected, replay, levels=("taps",), floors=run.floors, thresholds=thresholds)
     return run, f"{run.first_difference}\n{explain_replay(lane, replayed)}"

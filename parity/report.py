@@ -13,17 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from parity.compare import Lane, Row
+from parity.compare import LEVELS, Lane
 from parity.faults import Outcome
 from parity.pipeline import Run
 from parity.results import Manifest, plain
+from parity.row import Row
 from parity.thresholds import Thresholds
 
 SCHEMA_NAME = "parity-report"
-SCHEMA_VERSION = 1
-# Taps shown when not all of them are asked for: those nearest to their gates, or the first failures.
-# What follows a failing tap mostly fails because of it.
-SHOWN_TAPS = 6
+SCHEMA_VERSION = 2
+# Levels of hundreds of rows. When not all are asked for, those nearest to their gates are shown, or the first
+# failures: what follows a failing tap mostly fails because of it.
+LONG_LEVELS = ("taps", "gradients")
+SHOWN = 6
 
 
 def schema() -> dict[str, Any]:
@@ -71,6 +73,8 @@ def report_dict(
                 "float64_of_scale": gates.float64,
                 "taps_float32_of_noise": gates.taps_float32,
                 "pixels_of_scale": gates.pixels,
+                "gradients_float32_of_scale": gates.gradients_float32,
+                "gradients_float64_of_scale": gates.gradients_float64,
                 "source": gates.source,
                 "noise_source": "" if run is None else run.noise_source,
             },
@@ -107,7 +111,8 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     """Print the table of one lane."""
     table = Table(title=f"{lane.dtype}: {lane.candidate} against {lane.reference}", title_justify="left")
     table.add_column("tensor", overflow="fold")
-    for heading in ("max error", "mean", "scale", "error/scale", "required", "gate", "agreement"):
+    headings = ("max error", "mean", "median", "p99", "scale", "error/scale", "required", "gate", "agreement")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     shown = _shown(lane, all_taps)
@@ -118,7 +123,10 @@ def print_lane(lane: Lane, console: Console, *, all_taps: bool = False) -> None:
     if hidden:
         failing = sum(not row.passed for row in hidden)
         what = f"{failing} of them fail too" if failing else "all of them pass"
-        console.print(f"and {len(hidden)} more taps: {what} (--all-taps shows them)", style="dim")
+        kinds = " and ".join(level for level in LONG_LEVELS if any(row.level == level for row in hidden))
+        console.print(f"and {len(hidden)} more {kinds}: {what} (--all-taps shows them)", style="dim")
+    if lane.left_out:
+        console.print(left_out_of(lane), style="dim", highlight=False)
     for row in shown:
         if not row.passed:
             console.print(f"[red]✗[/] {escape(row.name)}: {escape(failure_of(row))}", highlight=False)
@@ -146,11 +154,11 @@ def faults_table(outcomes: Iterable[Outcome]) -> Table:
 
 
 def _shown(lane: Lane, all_taps: bool) -> list[Row]:
-    taps = lane.of_level("taps")
-    failing = [row for row in taps if not row.passed]
-    nearest = sorted(taps, key=lambda row: row.ratio, reverse=True)
-    some = (failing or nearest)[:SHOWN_TAPS]
-    return [row for row in lane.rows if row.level != "taps" or all_taps or row in some]
+    some: list[Row] = []
+    for level in LONG_LEVELS:
+        failing = [row for row in lane.of_level(level) if not row.passed]
+        some += failing[:SHOWN] or lane.nearest(level, SHOWN)
+    return [row for row in lane.rows if row.level not in LONG_LEVELS or all_taps or row in some]
 
 
 def _cells(row: Row) -> list[str]:
@@ -159,15 +167,17 @@ def _cells(row: Row) -> list[str]:
         labels = row.labels
         ties = f", {labels.ties} ties" if labels.disagreeing else ""
         agreement = f"{labels.agreement:.6f}{ties}"
-        return [escape(row.name), "", "", "", "", "", f"< {labels.tie_margin:.2g}", agreement, mark]
+        return [escape(row.name), *[""] * 7, f"< {labels.tie_margin:.2g}", agreement, mark]
     if row.errors is None or row.gate is None:
-        return [escape(row.name), *[""] * 7, mark]
+        return [escape(row.name), *[""] * 9, mark]
     errors, gate = row.errors, row.gate
     unit = "× scale" if gate.unit == "scale" else "× noise"
     return [
         escape(row.name),
         f"{errors.max_abs:.2e}",
-        f"{errors.mean_abs:.2e}",
+        f"{errors.absolute.mean:.2e}",
+        f"{errors.absolute.median:.2e}",
+        f"{errors.absolute.p99:.2e}",
         f"{errors.scale:.3g}",
         f"{errors.error_over_scale:.2e}",
         f"{gate.required(errors.max_abs):.3g} {unit}",
@@ -175,6 +185,16 @@ def _cells(row: Row) -> list[str]:
         "",
         mark,
     ]
+
+
+def left_out_of(lane: Lane) -> str:
+    """What the candidate's runner declares not to have, in a sentence; empty if that is nothing."""
+    if not lane.left_out:
+        return ""
+    levels = [name for name in lane.left_out if name in LEVELS]
+    taps = len(lane.left_out) - len(levels)
+    parts = levels + [f"{taps} of the taps"] * bool(taps)
+    return f"Not compared, because {lane.candidate} declares not to have it: {', '.join(parts)}."
 
 
 def failure_of(row: Row) -> str:
@@ -186,6 +206,11 @@ def failure_of(row: Row) -> str:
             f"worst at {list(errors.worst_index)}: reference {errors.worst_reference!r}, "
             f"candidate {errors.worst_candidate!r}"
         )
+        if errors.finite and errors.relative is not None:
+            parts.append(
+                f"absolute errors: median {errors.absolute.median:.2e}, p99 {errors.absolute.p99:.2e}; "
+                f"relative: median {errors.relative.median:.2e}, p99 {errors.relative.p99:.2e}"
+            )
     labels = row.labels
     if labels is not None and labels.worst_index is not None:
         parts.append(
@@ -203,8 +228,8 @@ def _counts(lane: Lane) -> str:
 
 def _manifest(manifest: Manifest) -> dict[str, Any]:
     content = asdict(manifest)
-    # The rows name every tap that was required; the list here would only repeat them.
-    del content["expected_taps"]
+    # The rows name all that was required; the lists here would only repeat them.
+    del content["expected_taps"], content["expected_gradients"]
     return content
 
 
@@ -214,6 +239,7 @@ def _lane(lane: Lane) -> dict[str, Any]:
         "reference": lane.reference,
         "candidate": lane.candidate,
         "levels": list(lane.levels),
+        "left_out": list(lane.left_out),
         "equal": lane.equal,
         "rows": [_row(row) for row in lane.rows],
     }

@@ -5,8 +5,10 @@ on another day and another machine, so the manifest says what was run, on which 
 versions. Arrays of a saved result are read one at a time, when asked for: a B4's taps at 512×512
 take 2 GB in float32 and 4 GB in float64, and are never all in memory.
 
-Array names are ``pixels`` (preprocessed image, (B, H, W, C)), ``logits`` ((B, h, w, K)),
-``labels/logit_size``, ``labels/original_size`` and ``taps/<tap>``.
+Array names are ``decoded`` (uint8 (1, H, W, 3)), ``pixels`` (preprocessed image, (B, H, W, C)), ``logits``
+((B, h, w, K); of an image classifier (B, 1, 1, K)), ``labels/logit_size``, ``labels/original_size`` and
+``taps/<tap>``; of a training step its input, ``training/pixels`` (B, C, H, W) and ``training/labels``, and
+``loss`` ((1,)) and ``gradients/<parameter>`` in PyTorch's layout.
 """
 
 from __future__ import annotations
@@ -14,19 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-# Arrays are gathered into files of about this size, so that writing needs no second copy of all.
-SHARD_BYTES = 128 << 20
 TAP_PREFIX = "taps/"
+GRADIENT_PREFIX = "gradients/"
 
 
 class ResultError(RuntimeError):
@@ -45,7 +45,9 @@ class Manifest:
         input_sha256: hash over the bytes of the pixel values that went into the network.
         image_sha256: hash over the image file's bytes.
         image_size: height and width of the photograph.
-        expected_taps: what the config says the network has, in forward order.
+        task: ``segmentation`` or ``classification``.
+        expected_taps: what the config says the network has, in forward order, of what the runner gives.
+        expected_gradients: the trainable parameters, by their published keys; empty without a training step.
         versions: library → version.
         machine: platform, processor and thread counts.
         seconds: duration of the forward pass.
@@ -59,7 +61,9 @@ class Manifest:
     input_sha256: str = ""
     image_sha256: str = ""
     image_size: tuple[int, int] = (0, 0)
+    task: str = "segmentation"
     expected_taps: tuple[str, ...] = ()
+    expected_gradients: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -76,11 +80,17 @@ class Result:
     @property
     def tap_names(self) -> list[str]:
         """Names of the taps, without their prefix."""
-        return [name.removeprefix(TAP_PREFIX) for name in self.arrays if _is_tap(name)]
+        return [name.removeprefix(TAP_PREFIX) for name in self.arrays if is_tap(name)]
 
     def tap(self, name: str) -> np.ndarray:
         """One tap, (B, H, W, C)."""
         return self.arrays[TAP_PREFIX + name]
+
+    @property
+    def gradient_names(self) -> list[str]:
+        """The parameters whose gradients are there, without their prefix."""
+        prefix = GRADIENT_PREFIX
+        return [name.removeprefix(prefix) for name in self.arrays if name.startswith(prefix)]
 
     @property
     def taps(self) -> Mapping[str, np.ndarray]:
@@ -130,30 +140,6 @@ class SavedArrays(Mapping[str, np.ndarray]):
         return name in self._files
 
 
-def save_result(folder: Path, manifest: Manifest, arrays: dict[str, Any]) -> Result:
-    """Write a result and release its arrays.
-
-    Args:
-        folder: folder to write into; made if missing. The manifest is written last, so that a
-            folder which has one is complete.
-        manifest: the circumstances.
-        arrays: name → array, or a tensor that NumPy can read. **Emptied** while writing, which keeps
-            the peak memory at one copy.
-
-    Returns:
-        The result as read back lazily.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files: dict[str, str] = {}
-    for number, shard in enumerate(_shards(arrays)):
-        file_name = f"arrays-{number:05d}.safetensors"
-        save_file(shard, folder / file_name)
-        files |= dict.fromkeys(shard, file_name)
-    content = {"format": FORMAT_VERSION, **asdict(manifest), "arrays": files}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return Result(manifest, SavedArrays(folder, files))
-
-
 def load_result(folder: Path) -> Result:
     """Open a saved result.
 
@@ -170,7 +156,8 @@ def load_result(folder: Path) -> Result:
             )
         files: dict[str, str] = content.pop("arrays")
         content["image_size"] = tuple(content["image_size"])
-        content["expected_taps"] = tuple(content["expected_taps"])
+        for name in ("expected_taps", "expected_gradients"):
+            content[name] = tuple(content[name])
         manifest = Manifest(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(
@@ -238,21 +225,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _is_tap(name: str) -> bool:
+def is_tap(name: str) -> bool:
+    """Whether an array of that name is a tap."""
     return name.startswith(TAP_PREFIX)
-
-
-def _shards(arrays: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
-    """Take the arrays out of the dict, first come first, in groups of about SHARD_BYTES."""
-    shard: dict[str, np.ndarray] = {}
-    size = 0
-    while arrays:
-        name = next(iter(arrays))
-        array = np.ascontiguousarray(arrays.pop(name))
-        if shard and size + array.nbytes > SHARD_BYTES:
-            yield shard
-            shard, size = {}, 0
-        shard[name] = array
-        size += array.nbytes
-    if shard:
-        yield shard

@@ -11,7 +11,7 @@ import numpy as np
 
 from parity import html
 from parity.charts import bars_html, error_svg, histogram_svg
-from parity.compare import Lane, Row
+from parity.compare import Lane
 from parity.evidence import Evidence, LabelEvidence
 from parity.pictures import (
     FAILURE_COLOUR,
@@ -25,7 +25,8 @@ from parity.pictures import (
     smaller,
 )
 from parity.pipeline import Run
-from parity.report import failure_of
+from parity.report import LONG_LEVELS, failure_of, left_out_of
+from parity.row import Row
 
 # Classes shown as bars and in the legend of the label maps.
 SHOWN_CLASSES = 12
@@ -240,8 +241,8 @@ def sides_legend(candidate: str) -> str:
 
 
 def _tables(lane: Lane) -> str:
-    rows = [row for row in lane.rows if row.level != "taps" or not row.passed]
-    nearest = sorted(lane.of_level("taps"), key=lambda row: row.ratio, reverse=True)[:8]
+    rows = [row for row in lane.rows if row.level not in LONG_LEVELS or not row.passed]
+    nearest = [row for level in LONG_LEVELS for row in lane.nearest(level, 8)]
     chosen = [row for row in lane.rows if row in rows or row in nearest]
     hidden = len(lane.rows) - len(chosen)
     shown = html.table(_HEADINGS, ((row.passed, _cells(row)) for row in chosen[:60]))
@@ -250,28 +251,40 @@ def _tables(lane: Lane) -> str:
         f"Numbers: {lane.candidate} against {lane.reference}, {lane.dtype}",
         shown,
         html.folded(f"all {len(lane.rows):,} comparisons", everything) if hidden else "",
+        note=left_out_of(lane),
     )
 
 
-_HEADINGS = ("tensor", "max error", "mean error", "scale", "error ÷ scale", "would have passed", "gate", "")
+# What decides comes first: the rest of the row may need scrolling to.
+_HEADINGS = (
+    *("tensor", "", "max error", "would have passed", "gate", "error ÷ scale", "scale"),
+    *("mean", "median", "p99", "relative: median", "p99", "max"),
+)
 
 
 def _cells(row: Row) -> list[str]:
     verdict = "ok" if row.passed else "FAILS"
     if row.labels is not None:
         found = f"{row.labels.disagreeing:,} differ, {row.labels.ties:,} ties"
-        return [row.name, found, "", "", "", "", f"ties below {row.labels.tie_margin:.2g}", verdict]
+        return [row.name, verdict, found, "", f"ties below {row.labels.tie_margin:.2g}", *[""] * 8]
     if row.errors is None or row.gate is None:
-        return [f"{row.name}: {row.note}", *[""] * 6, verdict]
+        return [f"{row.name}: {row.note}", verdict, *[""] * 11]
     errors, gate = row.errors, row.gate
-    unit = "× scale" if gate.unit == "scale" else "× noise"
+    unit = f"× {gate.unit}"
+    absolute, relative = errors.absolute, errors.relative
+    shares = [""] * 3 if relative is None else map(_short, (relative.median, relative.p99, relative.max))
     return [
         row.name,
-        f"{errors.max_abs:.2e}" if errors.finite else "not finite",
-        f"{errors.mean_abs:.2e}",
-        f"{errors.scale:.3g}",
-        f"{errors.error_over_scale:.2e}",
-        f"{gate.required(errors.max_abs):.3g} {unit}",
-        f"{gate.multiple:g} {unit}",
         verdict,
+        _short(errors.max_abs) if errors.finite else "not finite",
+        f"{gate.required(errors.max_abs):.3g} {unit}",
+        f"{gate.multiple:.2g} {unit}",
+        _short(errors.error_over_scale),
+        f"{errors.scale:.3g}",
+        *map(_short, (absolute.mean, absolute.median, absolute.p99)),
+        *shares,
     ]
+
+
+def _short(error: float) -> str:
+    return "0" if error == 0.0 else f"{error:.1e}"

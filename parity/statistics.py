@@ -6,17 +6,49 @@ rounding of their own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-# Elements compared at a time: bounds the float64 temporaries to about 100 MB for any tensor.
-CHUNK = 1 << 22
+# Elements compared at a time: their float64 values stay in the processor's cache.
+BLOCK = 1 << 16
 
 
 class ShapesDifferError(ValueError):
     """The two arrays cannot be compared element by element."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How some errors are distributed. Exact: every error is counted, none is estimated.
+
+    Attributes:
+        max: the largest.
+        mean: their mean.
+        median: the smallest error that at least half of them do not exceed.
+        p99: the smallest error that at least 99 % of them do not exceed.
+    """
+
+    max: float
+    mean: float
+    median: float
+    p99: float
+
+    @classmethod
+    def of(cls, errors: np.ndarray) -> Spread:
+        """Measure float64 errors (n,), n ≥ 1, without NaN; **their order is lost**."""
+        mean = float(errors.mean())
+        middle, last = (math.ceil(share * errors.size) - 1 for share in (0.5, 0.99))
+        # A partition puts one element in its place, in a time that grows as n; a sort would order all.
+        errors.partition(middle)
+        median = float(errors[middle])
+        upper = errors[middle:]
+        upper.partition(last - middle)
+        return cls(float(upper[last - middle :].max()), mean, median, float(upper[last - middle]))
+
+
+NO_ERROR = Spread(0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -27,9 +59,11 @@ class ArrayErrors:
         shape: shape of both arrays.
         scale: largest finite absolute value of the reference. Errors are judged against it, because
             one rounding of the largest value already moves the tensor by about ``eps * scale``.
-        max_abs: largest absolute difference over the finite positions.
-        mean_abs: mean absolute difference over the finite positions.
-        worst_index: position of ``max_abs``, or of the first value that is not finite.
+        absolute: the absolute differences over the finite positions.
+        relative: the absolute difference ÷ the reference's absolute value, over the finite positions where
+            the reference is not zero; None if there are none. They are shown and never judged: beside a
+            value that cancels to nearly zero, a rounding is a large share of it.
+        worst_index: position of the largest absolute difference, or of the first value that is not finite.
         worst_reference: the reference's value at ``worst_index``.
         worst_candidate: the candidate's value at ``worst_index``.
         non_finite_reference: count of NaN and infinite values in the reference.
@@ -38,13 +72,18 @@ class ArrayErrors:
 
     shape: tuple[int, ...]
     scale: float
-    max_abs: float
-    mean_abs: float
+    absolute: Spread
+    relative: Spread | None
     worst_index: tuple[int, ...]
     worst_reference: float
     worst_candidate: float
     non_finite_reference: int
     non_finite_candidate: int
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute difference."""
+        return self.absolute.max
 
     @property
     def error_over_scale(self) -> float:
@@ -67,228 +106,86 @@ def array_errors(reference: np.ndarray, candidate: np.ndarray) -> ArrayErrors:
         candidate: array of the same shape.
 
     Returns:
-        The statistics; values that are not finite are counted and left out of maxima and means.
+        The statistics; values that are not finite are counted and left out of all errors.
 
     Raises:
         ShapesDifferError: the shapes differ (nothing is ever broadcast).
         ValueError: the arrays are empty: comparing nothing proves nothing.
     """
-    if reference.shape != candidate.shape:
-        raise ShapesDifferError(f"shapes differ: reference {reference.shape}, candidate {candidate.shape}")
-    if reference.size == 0:
-        raise ValueError(f"nothing to compare: both arrays are empty (shape {reference.shape})")
-
-    flat_reference = reference.reshape(-1)
-    flat_candidate = candidate.reshape(-1)
-    scale = max_abs = total = 0.0
-    compared = bad_reference = bad_candidate = 0
-    worst = 0
+    ours, theirs = _flat(reference, candidate)
+    absolute, relative = np.empty((2, ours.size))
+    scale = largest = 0.0
+    compared = divided = bad_reference = bad_candidate = worst = 0
     first_bad: int | None = None
-    for start in range(0, flat_reference.size, CHUNK):
-        left = flat_reference[start : start + CHUNK].astype(np.float64)
-        right = flat_candidate[start : start + CHUNK].astype(np.float64)
-        finite_left, finite_right = np.isfinite(left), np.isfinite(right)
-        bad_reference += int(np.count_nonzero(~finite_left))
-        bad_candidate += int(np.count_nonzero(~finite_right))
-        finite = finite_left & finite_right
-        if not finite.all():
-            if first_bad is None:
+    for start in range(0, ours.size, BLOCK):
+        left = ours[start : start + BLOCK].astype(np.float64)
+        right = theirs[start : start + BLOCK].astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            error = np.abs(right - left)
+            # A NaN or an infinity on either side makes the sum one too.
+            clean = np.isfinite(error.sum())
+        np.abs(left, out=left)
+        if not clean:
+            finite_left, finite_right = np.isfinite(left), np.isfinite(right)
+            bad_reference += int(np.count_nonzero(~finite_left))
+            bad_candidate += int(np.count_nonzero(~finite_right))
+            scale = max(scale, float(left[finite_left].max(initial=0.0)))
+            finite = finite_left & finite_right
+            if first_bad is None and not finite.all():
                 first_bad = start + int(np.argmin(finite))
-            scale = max(scale, float(np.abs(left[finite_left]).max(initial=0.0)))
-            left, right = np.where(finite, left, 0.0), np.where(finite, right, 0.0)
-        else:
-            scale = max(scale, float(np.abs(left).max()))
-        error = np.abs(right - left)
+            left, error = left[finite], error[finite]
+        if error.size == 0:
+            continue
+        scale = max(scale, float(left.max()))
         position = int(np.argmax(error))
-        if error[position] > max_abs:
-            max_abs, worst = float(error[position]), start + position
-        total += float(error.sum())
-        compared += int(np.count_nonzero(finite))
+        if error[position] > largest:
+            # Once a value is not finite, that one is shown as the worst, and not a position.
+            largest, worst = float(error[position]), start + position
+        absolute[compared : compared + error.size] = error
+        compared += error.size
+        if not left.all():
+            error, left = error[left > 0.0], left[left > 0.0]
+        with np.errstate(over="ignore"):
+            np.divide(error, left, out=relative[divided : divided + error.size])
+        divided += error.size
     worst = worst if first_bad is None else first_bad
     return ArrayErrors(
         shape=tuple(reference.shape),
         scale=scale,
-        max_abs=max_abs,
-        mean_abs=total / compared if compared else 0.0,
+        absolute=Spread.of(absolute[:compared]) if largest > 0.0 else NO_ERROR,
+        relative=None if not divided else Spread.of(relative[:divided]) if largest > 0.0 else NO_ERROR,
         worst_index=tuple(int(i) for i in np.unravel_index(worst, reference.shape)),
-        worst_reference=float(flat_reference[worst]),
-        worst_candidate=float(flat_candidate[worst]),
+        worst_reference=float(ours[worst]),
+        worst_candidate=float(theirs[worst]),
         non_finite_reference=bad_reference,
         non_finite_candidate=bad_candidate,
     )
 
 
-@dataclass(frozen=True)
-class LabelErrors:
-    """What is known about the difference of two label maps.
-
-    Attributes:
-        shape: shape of both label maps.
-        disagreeing: count of pixels with different labels.
-        ties: those of them that are explained by the measured error of the logits.
-        tie_margin: a disagreement is a tie when the reference prefers its own label over the
-            candidate's by less than this.
-        worst_margin: largest such preference over the disagreeing pixels (0 if there are none).
-        worst_index: position of ``worst_margin`` (None if all pixels agree).
-        worst_reference: the reference's label there.
-        worst_candidate: the candidate's label there.
-    """
-
-    shape: tuple[int, ...]
-    disagreeing: int
-    ties: int
-    tie_margin: float
-    worst_margin: float
-    worst_index: tuple[int, ...] | None
-    worst_reference: int | None
-    worst_candidate: int | None
-
-    @property
-    def agreement(self) -> float:
-        """Share of pixels with the same label, 0 to 1."""
-        return 1.0 - self.disagreeing / max(1, int(np.prod(self.shape)))
-
-    @property
-    def unexplained(self) -> int:
-        """Disagreements that are no ties: each is a failure."""
-        return self.disagreeing - self.ties
-
-
-def label_errors(
-    reference: np.ndarray,
-    candidate: np.ndarray,
-    reference_logits: np.ndarray,
-    tie_margin: float,
-) -> LabelErrors:
-    """Compare two label maps, telling ties from real disagreements.
-
-    If every logit is off by at most ``e``, a label can only flip where the reference's preference
-    for its own label over the candidate's is below ``2 e``: that is a tie, and anything else is a
-    failure. The preference is taken against the *candidate's* label, not against the second best:
-    it is never smaller than the margin of the two best logits, and a wrong third label at a pixel
-    where two others are tied still fails.
-
-    Args:
-        reference: integer labels (B, H, W) or (H, W).
-        candidate: integer labels of the same shape.
-        reference_logits: the reference's logits, channels last, (B, h, w, K) or (h, w, K). Where
-            h and w are not H and W, they are sampled bilinearly at half-pixel centres, in float64
-            and only at the disagreeing pixels.
-        tie_margin: normally twice the measured error of the logits.
-
-    Returns:
-        Counts and the worst disagreement.
+def largest_error(reference: np.ndarray, candidate: np.ndarray) -> float | None:
+    """The largest absolute difference of two arrays; None if a value is not finite.
 
     Raises:
-        ShapesDifferError: the maps differ in shape, or the logits do not belong to them.
-        ValueError: the maps are empty.
+        ShapesDifferError: the shapes differ.
+        ValueError: the arrays are empty.
     """
+    ours, theirs = _flat(reference, candidate)
+    largest = 0.0
+    for start in range(0, ours.size, BLOCK):
+        left = ours[start : start + BLOCK].astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.subtract(theirs[start : start + BLOCK], left, out=left)
+        # NaN wins both; an infinity on both sides is a NaN in the difference.
+        low, high = float(left.min()), float(left.max())
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return None
+        largest = max(largest, high, -low)
+    return largest
+
+
+def _flat(reference: np.ndarray, candidate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if reference.shape != candidate.shape:
-        raise ShapesDifferError(
-            f"label maps differ in shape: reference {reference.shape}, candidate {candidate.shape}"
-        )
+        raise ShapesDifferError(f"shapes differ: reference {reference.shape}, candidate {candidate.shape}")
     if reference.size == 0:
-        raise ValueError("nothing to compare: both label maps are empty")
-    if reference_logits.ndim != reference.ndim + 1:
-        raise ShapesDifferError(
-            f"logits of shape {reference_logits.shape} do not belong to label maps of shape "
-            f"{reference.shape}: expected channels-last logits with one axis more"
-        )
-    shape = tuple(reference.shape)
-    if reference.ndim == 2:
-        reference, candidate = reference[None], candidate[None]
-        reference_logits = reference_logits[None]
-    if reference_logits.shape[0] != reference.shape[0]:
-        raise ShapesDifferError(
-            f"{reference_logits.shape[0]} images of logits for {reference.shape[0]} label maps"
-        )
-
-    where = np.argwhere(reference != candidate)
-    if len(where) == 0:
-        return LabelErrors(shape, 0, 0, tie_margin, 0.0, None, None, None)
-    own, other = reference[tuple(where.T)], candidate[tuple(where.T)]
-    margins = _margins(reference_logits, where, own, other, reference.shape[1:3])
-    worst = int(np.argmax(margins))
-    index = tuple(int(i) for i in where[worst])
-    return LabelErrors(
-        shape=shape,
-        disagreeing=len(where),
-        ties=int(np.count_nonzero(margins < tie_margin)),
-        tie_margin=tie_margin,
-        worst_margin=float(margins[worst]),
-        worst_index=index[-len(shape) :],
-        worst_reference=int(own[worst]),
-        worst_candidate=int(other[worst]),
-    )
-
-
-def tied_pixels(
-    reference: np.ndarray, candidate: np.ndarray, reference_logits: np.ndarray, tie_margin: float
-) -> np.ndarray:
-    """Where two label maps differ, but by `label_errors` either label is right: bool (H, W).
-
-    Args:
-        reference: integer labels (H, W).
-        candidate: integer labels (H, W).
-        reference_logits: the reference's logits, (h, w, K).
-        tie_margin: as in `label_errors`.
-    """
-    ties = np.zeros(reference.shape, bool)
-    where = np.argwhere(reference != candidate)
-    if len(where):
-        place = tuple(where.T)
-        positions = np.insert(where, 0, 0, axis=1)
-        margins = _margins(
-            reference_logits[None], positions, reference[place], candidate[place], reference.shape
-        )
-        ties[place] = margins < tie_margin
-    return ties
-
-
-def _margins(
-    logits: np.ndarray, where: np.ndarray, own: np.ndarray, other: np.ndarray, size: tuple[int, ...]
-) -> np.ndarray:
-    """By how much the reference prefers its own label over the other, at some pixels: float64 (n,)."""
-    margins = np.empty(len(where), np.float64)
-    labels = logits.shape[-1]
-    step = max(1, CHUNK // labels)
-    for start in range(0, len(where), step):
-        part = slice(start, start + step)
-        values = bilinear_at(logits, where[part], size)
-        rows = np.arange(len(values))
-        # A label outside 0…K-1 can win no pixel: its margin is infinite.
-        known = (other[part] >= 0) & (other[part] < labels)
-        chosen = values[rows, np.where(known, other[part], 0)]
-        margins[part] = np.where(known, values[rows, own[part]] - chosen, np.inf)
-    return margins
-
-
-def bilinear_at(
-    maps: np.ndarray, positions: np.ndarray, size: tuple[int, ...]
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Sample feature maps as if they had been resized, but only at some pixels.
-
-    Half-pixel centres, edges clamped, no antialiasing: PyTorch's
-    ``interpolate(mode="bilinear", align_corners=False)``, computed in float64.
-
-    Args:
-        maps: (B, h, w, K).
-        positions: integer (n, 3) of image, row and column in the resized maps.
-        size: height and width of the resized maps.
-
-    Returns:
-        float64 (n, K).
-    """
-    image, lower, upper, weight = positions[:, 0], [], [], []
-    for axis in (1, 2):
-        source, target = maps.shape[axis], size[axis - 1]
-        place = np.maximum((positions[:, axis] + 0.5) * (source / target) - 0.5, 0.0)
-        first = np.minimum(place.astype(np.int64), source - 1)
-        lower.append(first)
-        upper.append(np.minimum(first + 1, source - 1))
-        weight.append((place - first)[:, None])
-    (y0, x0), (y1, x1), (wy, wx) = lower, upper, weight
-    corners = [maps[image, y, x].astype(np.float64) for y in (y0, y1) for x in (x0, x1)]
-    top = corners[0] + (corners[1] - corners[0]) * wx
-    bottom = corners[2] + (corners[3] - corners[2]) * wx
-    return top + (bottom - top) * wy
+        raise ValueError(f"nothing to compare: both arrays are empty (shape {reference.shape})")
+    return reference.reshape(-1), candidate.reshape(-1)

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity.compare import Lane, Row
+from parity.compare import Lane
 from parity.pipeline import Run, Settings, run_parity
-from parity.runners import Say
-from parity.tolerances import FLOAT64_MULTIPLE, LOGITS_FLOAT32_MULTIPLE, TAP_NOISE_MULTIPLE
+from parity.row import Row
+from parity.running import Say
+from parity.thresholds import Thresholds
 
 # Every variant at a size that takes seconds, the smallest and the most used one at full size too.
 DEFAULT_CASES = "b0@512,b4@512,b0@128,b1@128,b2@128,b3@128,b4@128,b5@128"
@@ -41,7 +42,14 @@ def parse_cases(text: str) -> list[Case]:
 
 
 def run_cases(
-    cases: Iterable[Case], image: Path, work: Path, *, isolate: bool = True, seed: int = 0, say: Say
+    cases: Iterable[Case],
+    image: Path,
+    work: Path,
+    *,
+    isolate: bool = True,
+    seed: int = 0,
+    thresholds: Thresholds = Thresholds(),  # noqa: B008
+    say: Say,
 ) -> Iterator[tuple[Case, Run]]:
     """Write each variant's seeded checkpoint, run both lanes, and release both again.
 
@@ -51,6 +59,7 @@ def run_cases(
         work: folder for checkpoints and results; both are large and are deleted after each case.
         isolate: run each framework in its own process.
         seed: of the checkpoints.
+        thresholds: the gates.
         say: told about each step.
     """
     from torch_ref import write_seeded_checkpoint
@@ -59,7 +68,7 @@ def run_cases(
         folder = work / f"{case.variant}-{case.size}"
         say(f"{case.variant} at {case.size}: writing the seeded checkpoint")
         write_seeded_checkpoint(folder / "checkpoint", case.variant, seed=seed)
-        settings = Settings(isolate=isolate)
+        settings = Settings(isolate=isolate, thresholds=thresholds, without=("gradients",))
         model = str(folder / "checkpoint")
         yield (
             case,
@@ -70,6 +79,7 @@ def run_cases(
 
 def markdown(found: Sequence[tuple[Case, Run]]) -> str:
     """The table, one line per case."""
+    gates = found[0][1].thresholds if found else Thresholds()
     lines = [
         _line(
             "variant",
@@ -87,11 +97,11 @@ def markdown(found: Sequence[tuple[Case, Run]]) -> str:
         _line(
             "*gate*",
             "",
-            f"{LOGITS_FLOAT32_MULTIPLE:.0e}",
+            f"{gates.logits_float32:.0e}",
             "",
-            f"{TAP_NOISE_MULTIPLE:g}",
-            f"{FLOAT64_MULTIPLE:.0e}",
-            f"{FLOAT64_MULTIPLE:.0e}",
+            f"{gates.taps_float32:g}",
+            f"{gates.float64:.0e}",
+            f"{gates.float64:.0e}",
             "",
             "all",
             "",

@@ -7,6 +7,7 @@ config alone, so that a tap which *both* runners forgot is still missed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -28,11 +29,12 @@ class SegformerLike(Protocol):
         """Sequence reduction per stage; 1 for none."""
 
 
-def expected_taps(config: SegformerLike) -> list[str]:
-    """Names of all taps of a semantic segmentation model, in forward order.
+def expected_taps(config: SegformerLike, task: str = "segmentation") -> list[str]:
+    """Names of all taps of a model, in forward order.
 
     Args:
         config: a ``transformers.SegformerConfig`` or anything with its fields.
+        task: ``segmentation``, or ``classification`` of whole images.
     """
     names = []
     for stage in range(config.num_encoder_blocks):
@@ -51,6 +53,8 @@ def expected_taps(config: SegformerLike) -> list[str]:
             names += [f"{prefix}.mlp.dwconv.dwconv", f"{prefix}.mlp.activation"]
             names += [f"{prefix}.mlp.dense2", prefix]
         names.append(f"segformer.encoder.layer_norm.{stage}")
+    if task == "classification":
+        return [*names, "classifier.pooled", "classifier"]
     # The head reads the finished stages: stage 1 first, though it concatenates stage 4 first.
     names += [f"decode_head.linear_c.{stage}.proj" for stage in range(config.num_encoder_blocks)]
     names += [
@@ -58,6 +62,11 @@ def expected_taps(config: SegformerLike) -> list[str]:
         for part in ("concatenated", "linear_fuse", "batch_norm", "activation", "classifier")
     ]
     return names
+
+
+def stage_taps(names: Sequence[str]) -> tuple[str, ...]:
+    """The taps that are the feature maps of the stages, of all taps of a network."""
+    return tuple(name for name in names if re.fullmatch(r"segformer\.encoder\.layer_norm\.\d+", name))
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 
 from parity.images import write_test_image
-from parity.runners import HarnessError
+from parity.running import HarnessError
 
 # Exit codes, the same for every command that compares.
 EQUAL, DIFFERENT, USAGE, HARNESS = 0, 1, 2, 3
-PIPED_WIDTH = 170
+PIPED_WIDTH = 190
 
 
 class Progress:

@@ -5,6 +5,8 @@
     taps_float32 = 8         # × the tap's noise floor
     float64 = 1e-12          # × scale
     pixels = 2.4e-7          # × scale
+    gradients_float32 = 1e-4   # × scale, the largest gradient of the parameter
+    gradients_float64 = 1e-10  # × scale
 
     [miou]                   # of `parity miou`
     max_unexplained = 0      # share of pixels whose labels may differ without being ties
@@ -25,6 +27,8 @@ from typing import Any
 
 from parity.tolerances import (
     FLOAT64_MULTIPLE,
+    GRADIENTS_FLOAT32_MULTIPLE,
+    GRADIENTS_FLOAT64_MULTIPLE,
     LOGITS_FLOAT32_MULTIPLE,
     PIXELS_MULTIPLE,
     TAP_NOISE_MULTIPLE,
@@ -46,6 +50,8 @@ class Thresholds:
         taps_float32: largest error of a float32 tap, × its noise floor.
         float64: largest error of a float64 tensor, × scale.
         pixels: largest error of preprocessed pixels, × scale.
+        gradients_float32: largest error of a float32 gradient, × scale: see `parity/gradient_rows.py`.
+        gradients_float64: largest error of a float64 gradient, × scale.
         max_unexplained: share of pixels whose labels may differ without being ties.
         max_miou_difference: largest difference of the two mIoUs; None: not required.
         min_agreement: smallest share of pixels with the same label; None: not required.
@@ -56,6 +62,8 @@ class Thresholds:
     taps_float32: float = TAP_NOISE_MULTIPLE
     float64: float = FLOAT64_MULTIPLE
     pixels: float = PIXELS_MULTIPLE
+    gradients_float32: float = GRADIENTS_FLOAT32_MULTIPLE
+    gradients_float64: float = GRADIENTS_FLOAT64_MULTIPLE
     max_unexplained: float = 0.0
     max_miou_difference: float | None = None
     min_agreement: float | None = None
@@ -78,7 +86,10 @@ def _share(value: float) -> bool:
 _KEYS: dict[str, dict[str, tuple[str, Callable[[float], bool], str]]] = {
     "tolerances": {
         name: (name, _positive, "a number above 0")
-        for name in ("logits_float32", "taps_float32", "float64", "pixels")
+        for name in (
+            *("logits_float32", "taps_float32", "float64", "pixels"),
+            *("gradients_float32", "gradients_float64"),
+        )
     },
     "miou": {
         "max_unexplained": ("max_unexplained", _share, "a share, 0 to 1"),

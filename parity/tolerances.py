@@ -41,6 +41,12 @@ NOISE_FLOOR_OF_SCALE = 2.0**-24
 # the scale, so this gate is far from hiding a wrong resize, filter or order of channels.
 PIXELS_MULTIPLE = 4 * 2.0**-24
 
+# Of each parameter's largest gradient (docs/decisions/0004-tolerances.md). In float64 measured 2e-13 at most.
+GRADIENTS_FLOAT64_MULTIPLE = 1e-10
+GRADIENTS_FLOAT32_MULTIPLE = 1e-4
+# Where the float32 reference itself is far from its float64 gradients: of that distance.
+GRADIENTS_NOISE_MULTIPLE = 8.0
+
 Unit = Literal["scale", "noise"]
 FILE_VERSION = 1
 

@@ -6,6 +6,7 @@ float32 whatever the model's type, which costs a float64 run half its digits, so
 uses an attention function whose softmax stays in the input's type.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,7 @@ class Reference:
         pixel_values: np.ndarray,
         with_taps: bool = False,
         with_attentions: bool = True,
+        tap_sink: Callable[[str, np.ndarray], None] | None = None,
     ) -> ReferenceOutputs:
         """Runs the model.
 
@@ -173,6 +175,8 @@ class Reference:
             with_taps: Also record every named intermediate. At 512x512 in float32 that is about
                 0.6 GB for B0 and 3 GB for B4.
             with_attentions: Also return every block's attention probabilities.
+            tap_sink: Takes each tap's name and array as soon as it is computed, so that they need not
+                all be in memory; `taps` of the outputs then stays empty.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != self.config.num_channels:
             raise ValueError(
@@ -183,8 +187,8 @@ class Reference:
         taps: dict[str, np.ndarray] = {}
         with torch.inference_mode():
             options = {"output_hidden_states": True, "output_attentions": with_attentions}
-            if with_taps:
-                with record_taps(self.model) as taps:
+            if with_taps or tap_sink is not None:
+                with record_taps(self.model, tap_sink) as taps:
                     outputs = self.model(pixels, **options)
             else:
                 outputs = self.model(pixels, **options)

@@ -9,7 +9,7 @@ Axes: B batch, H, W a stage's grid, h, w its reduced grid (keys and values), C c
 N = H·W tokens. Every feature map leaves channels last, (B, H, W, C).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -172,7 +172,9 @@ def published_keys(model: nn.Module) -> dict[str, str]:
 
 
 @contextmanager
-def record_taps(model: nn.Module) -> Iterator[dict[str, np.ndarray]]:
+def record_taps(
+    model: nn.Module, sink: Callable[[str, np.ndarray], None] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """Records every tap of the forward pass run inside the `with` block.
 
     The dictionary is filled when the block ends, in forward order. Names are complete or it is an
@@ -185,48 +187,62 @@ def record_taps(model: nn.Module) -> Iterator[dict[str, np.ndarray]]:
     Args:
         model: A transformers SegFormer for segmentation or classification, with an attention
             function that returns its probabilities (eager, or this package's float64 one).
+        sink: Takes each tap as soon as it is computed, in the order of execution, instead of the
+            dictionary, which then stays empty. The array may share the model's memory: it is to be
+            read, not changed.
     """
     table = _table_of(model)
-    recorded: dict[str, torch.Tensor] = {}
+    recorded: dict[str, np.ndarray] = {}
     taps: dict[str, np.ndarray] = {}
+    grids: dict[tuple[int | None, bool], tuple[int, int]] = {}
+    reached: set[str] = set()
+
+    def keep(tap: Tap, tensor: torch.Tensor) -> None:
+        array = _channels_last(tap, tensor.detach(), grids)
+        reached.add(tap.name)
+        if sink is None:
+            recorded[tap.name] = array
+        else:
+            sink(tap.name, array)
+
     handles = []
     for tap in table:
         module = model.get_submodule(tap.module)
         if tap.part is Part.INPUT:
-            handles.append(module.register_forward_pre_hook(partial(_keep_input, recorded, tap)))
+            handles.append(module.register_forward_pre_hook(partial(_keep_input, keep, tap)))
         else:
-            handles.append(module.register_forward_hook(partial(_keep_output, recorded, tap)))
+            handles.append(module.register_forward_hook(partial(_keep_output, keep, tap)))
     try:
         yield taps
     finally:
         for handle in handles:
             handle.remove()
-    missing = [tap.name for tap in table if tap.name not in recorded]
+    missing = [tap.name for tap in table if tap.name not in reached]
     if missing:
         raise RuntimeError(f"{len(missing)} taps were not reached, the first is {missing[0]!r}.")
-    grids: dict[tuple[int | None, bool], tuple[int, int]] = {}
-    for tap in table:
-        taps[tap.name] = _channels_last(tap, recorded.pop(tap.name), grids)
+    if sink is None:
+        taps.update((tap.name, recorded.pop(tap.name)) for tap in table)
 
 
 def _table_of(model: nn.Module) -> list[Tap]:
     return tap_table(model.config, segmentation=hasattr(model, "decode_head"))  # type: ignore[arg-type]
 
 
-def _keep_input(recorded: dict[str, torch.Tensor], tap: Tap, module: nn.Module, args: Any) -> None:
-    recorded[tap.name] = args[0].detach()
+_Keep = Callable[[Tap, torch.Tensor], None]
 
 
-def _keep_output(
-    recorded: dict[str, torch.Tensor], tap: Tap, module: nn.Module, args: Any, output: Any
-) -> None:
+def _keep_input(keep: _Keep, tap: Tap, module: nn.Module, args: Any) -> None:
+    keep(tap, args[0])
+
+
+def _keep_output(keep: _Keep, tap: Tap, module: nn.Module, args: Any, output: Any) -> None:
     tensor = output[1] if tap.part is Part.PROBABILITIES else output
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(
             f"Tap {tap.name!r}: {tap.module!r} returned {type(tensor).__name__}, not a tensor. "
             "Load the model with attn_implementation='eager'."
         )
-    recorded[tap.name] = tensor.detach()
+    keep(tap, tensor)
 
 
 def _channels_last(

@@ -11,7 +11,7 @@ TYPES = {
 }
 KNOWN = {
     *("$schema", "$defs", "$ref", "title", "description", "type", "const", "enum", "required"),
-    *("properties", "additionalProperties", "items", "minItems", "maxItems"),
+    *("properties", "additionalProperties", "items", "minItems", "maxItems", "anyOf"),
 }
 
 
@@ -24,6 +24,9 @@ def violations(value, schema, root=None, path="$"):
         for part in schema["$ref"].removeprefix("#/").split("/"):
             target = target[part]
         return violations(value, target, root, path)
+    if "anyOf" in schema:
+        tried = [violations(value, each, root, path) for each in schema["anyOf"]]
+        return [] if any(not each for each in tried) else min(tried, key=len)
     found = []
     if "const" in schema and value != schema["const"]:
         found.append(f"{path}: {value!r} is not {schema['const']!r}")

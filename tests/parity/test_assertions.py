@@ -11,12 +11,14 @@ import pytest
 
 from parity import runners
 from parity.assertions import ParityError, assert_miou, assert_parity
+from parity.compare import LANE_LEVELS
 from parity.datasets import DatasetError
 from parity.miou_pipeline import MiouRequest
 from parity.outputs import Outputs
 from parity.report import schema
-from parity.results import ResultError, save_result
-from parity.runners import HarnessError
+from parity.result_writer import save_result
+from parity.results import ResultError
+from parity.running import HarnessError
 from parity.thresholds import Thresholds
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result
@@ -179,7 +181,7 @@ def test_the_fixture_asserts(project):
     )
     # What pytest shows is the test's own line and the finding, not this package's lines.
     outcome.stdout.no_fnmatch_line("*raise ParityError*")
-    outcome.stdout.fnmatch_lines(["E *ParityError: Every tap passes; what fails is logits (float64).*"])
+    outcome.stdout.fnmatch_lines(["E *ParityError: Every tap passes. What fails: logits (float64).*"])
 
 
 def test_reports_of_every_test_are_written(project):
@@ -246,9 +248,8 @@ def test_a_checkpoint_is_run_on_both_sides(project, monkeypatch):
         made.arrays["logits"] += float(Path(request.model, "error").read_text())
         return save_result(output, made.manifest, dict(made.arrays))
 
-    fakes = {"torch_ref": reference, "tf_segformer": candidate}
-    monkeypatch.setattr(runners, "RUNNERS", fakes)
-    monkeypatch.setattr("parity.processes.RUNNERS", fakes)
+    for name, run in (("torch_ref", reference), ("tf_segformer", candidate)):
+        monkeypatch.setitem(runners.RUNNERS, name, runners.Runner(run, LANE_LEVELS))
     test = """
     def test_model(parity):
         run = parity("model", dtype="float64")

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from parity import cli, runners
+from parity.compare import LANE_LEVELS, LEVELS
 from parity.report import schema
-from parity.results import TAP_PREFIX, save_result
-from parity.runners import HarnessError
+from parity.result_writer import save_result
+from parity.results import TAP_PREFIX
+from parity.running import HarnessError
+from parity.taps import stage_taps
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, result
 
@@ -36,9 +39,13 @@ def spoil(monkeypatch):
             change(made.arrays)
         return save_result(output, made.manifest, dict(made.arrays))
 
-    fakes = {"torch_ref": reference, "tf_segformer": candidate, "tf_segformer/replay": candidate}
-    monkeypatch.setattr(runners, "RUNNERS", fakes)
-    monkeypatch.setattr("parity.processes.RUNNERS", fakes)
+    for name, run in (
+        ("torch_ref", reference),
+        ("tf_segformer", candidate),
+        ("tf_segformer/replay", candidate),
+        ("tf_segformer/folded", candidate),
+    ):
+        monkeypatch.setitem(runners.RUNNERS, name, replace(runners.RUNNERS[name], run=run))
     return changes
 
 
@@ -150,7 +157,7 @@ def test_results_of_other_weights_are_3(model, spoil, tmp_path, monkeypatch, cap
         manifest = replace(made.manifest, checkpoint_sha256="0" * 64)
         return save_result(output, manifest, dict(made.arrays))
 
-    monkeypatch.setitem(runners.RUNNERS, "tf_segformer", candidate)
+    monkeypatch.setitem(runners.RUNNERS, "tf_segformer", runners.Runner(candidate, LANE_LEVELS))
     code, report = run(model, tmp_path)
     assert code == 3
     assert "checkpoint_sha256" in report["error"]
@@ -165,6 +172,38 @@ def test_one_lane_and_some_levels(model, spoil, tmp_path):
 
 def test_levels_that_no_lane_has_compare_nothing(model, spoil, tmp_path):
     code, report = run(model, tmp_path, "--dtype", "float64", "--levels", "pixels")
+    assert code == 1
+    assert "nothing was compared" in report["lanes"][0]["rows"][0]["note"]
+
+
+def folded(arrays):
+    """Leave of the taps what the folded network declares."""
+    for name in set(TAPS) - set(stage_taps(TAPS)):
+        del arrays[TAP_PREFIX + name]
+
+
+def test_what_a_runner_declares_not_to_have_is_left_out_and_said(model, spoil, tmp_path, capsys):
+    spoil.append(folded)
+    options = ["--candidates", "tf_segformer/folded", "--dtype", "float64"]
+    code, report = run(model, tmp_path, *options)
+    assert code == 0
+    (lane,) = report["lanes"]
+    assert set(lane["left_out"]) == {"gradients", *TAPS} - set(stage_taps(TAPS))
+    assert "declares not to have it: gradients" in capsys.readouterr().out
+    # Of another runner the same is a failure.
+    assert run(model, tmp_path, "--dtype", "float64")[0] == 1
+
+
+def test_a_runner_that_does_not_give_what_it_declares_is_different(model, spoil, tmp_path):
+    spoil += [folded, lambda arrays: arrays.pop(TAP_PREFIX + "segformer.encoder.layer_norm.1")]
+    code, report = run(model, tmp_path, "--candidates", "tf_segformer/folded", "--dtype", "float64")
+    assert code == 1
+    (row,) = [row for row in report["lanes"][0]["rows"] if not row["passed"]]
+    assert row["name"] == "segformer.encoder.layer_norm.1" and "missing tap" in row["note"]
+
+
+def test_leaving_everything_out_is_no_pass(model, spoil, tmp_path):
+    code, report = run(model, tmp_path, "--without", ",".join(LEVELS))
     assert code == 1
     assert "nothing was compared" in report["lanes"][0]["rows"][0]["note"]
 

@@ -17,7 +17,7 @@ from parity import tally as tally_module
 from parity.datasets import find_dataset
 from parity.label_runners import Answer, Side
 from parity.miou import ConfusionMatrix
-from parity.runners import HarnessError
+from parity.running import HarnessError
 from parity.tally import MATRICES, StateError
 from parity.thresholds import Thresholds
 from tests.parity.generated_dataset import write_ade20k

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from parity.gradients import (
-    GRADIENT_MULTIPLE,
     Step,
     candidate_step,
     gradient_errors,
@@ -16,12 +15,14 @@ from parity.gradients import (
     unbiased_variance_factor,
     zero_by_design,
 )
+from parity.tolerances import GRADIENTS_FLOAT32_MULTIPLE, GRADIENTS_FLOAT64_MULTIPLE
 from tf_segformer.configuration import read_config
 from torch_ref import Reference, write_seeded_checkpoint
 from torch_ref.training import training_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SIZE = 64
+GRADIENT_MULTIPLE = {"float32": GRADIENTS_FLOAT32_MULTIPLE, "float64": GRADIENTS_FLOAT64_MULTIPLE}
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +66,20 @@ def test_loss_and_every_gradient_equal_pytorchs(steps, checkpoint, dtype):
     binary = read_config(checkpoint / "config.json").num_labels == 1
     tolerance = 1e-14 if dtype == "float64" and not binary else 1e-6
     assert abs(candidate.loss - reference.loss) <= tolerance * reference.loss
-    errors = gradient_errors(reference, candidate)
+    # float32 gradients are held against the exact ones: docs/decisions/0004-tolerances.md
+    errors = gradient_errors(steps["reference", "float64"], candidate)
     trainable = Reference.from_pretrained(checkpoint).model.parameters()
     assert len(errors) == sum(1 for _ in trainable)
     assert max(errors.values()) <= GRADIENT_MULTIPLE[dtype], max(errors.items(), key=lambda item: item[1])
 
 
-def test_float32_gradients_are_no_further_from_the_exact_ones(steps):
-    errors = gradient_errors(steps["reference", "float64"], steps["candidate", "float32"])
-    assert max(errors.values()) <= GRADIENT_MULTIPLE["float32"]
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_float32_gradients_keep_their_gate_on_other_batches(seed):
+    folder = FIXTURES / "segmentation_tiny"
+    pixels, labels = seeded_batch(read_config(folder / "config.json"), SIZE, seed=seed)
+    exact = reference_step(folder, pixels, labels, "float64")
+    errors = gradient_errors(exact, candidate_step(folder, pixels, labels, "float32"))
+    assert max(errors.values()) <= GRADIENT_MULTIPLE["float32"], max(errors.items(), key=lambda item: item[1])
 
 
 def test_gradients_that_are_zero_by_design_are_zero(steps):

@@ -19,7 +19,7 @@ from parity.faults import write_tiny_checkpoint
 from parity.label_runners import saved_model_side
 from parity.miou_report import miou_schema
 from parity.planting import tanh_gelu
-from parity.runners import HarnessError
+from parity.running import HarnessError
 from tests.parity.generated_dataset import write_ade20k
 from tests.parity.schema_check import violations
 from tests.parity.test_evaluation import images_of

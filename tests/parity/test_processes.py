@@ -5,7 +5,7 @@ import pytest
 
 from parity import processes
 from parity.processes import record, record_command
-from parity.runners import HarnessError, Request
+from parity.running import HarnessError, Request
 
 REQUEST = Request("model", Path("picture.png"), "float32", ("logits",), 64)
 

@@ -10,6 +10,7 @@ from parity.compare import LANE_LEVELS, compare_lane
 from parity.outputs import json_text, write_text
 from parity.pipeline import Run
 from parity.report import print_run, report_dict, schema
+from parity.terminal import PIPED_WIDTH
 from tests.parity.schema_check import violations
 from tests.parity.synthetic import TAPS, floors, result
 
@@ -21,7 +22,15 @@ def made_run(spoil=None):
         if spoil:
             spoil(candidate)
         manifests += [reference.manifest, candidate.manifest]
-        lanes.append(compare_lane(reference, candidate, levels=LANE_LEVELS[dtype], floors=floors()))
+        lanes.append(
+            compare_lane(
+                reference,
+                candidate,
+                levels=LANE_LEVELS[dtype],
+                floors=floors(),
+                exact=result("float64"),
+            )
+        )
     return Run(tuple(lanes), tuple(manifests), floors=floors())
 
 
@@ -33,7 +42,7 @@ def as_report(run, exit_code=0, error=None):
 
 def printed(run, **options):
     text = io.StringIO()
-    print_run(run, Console(file=text, width=170), **options)
+    print_run(run, Console(file=text, width=PIPED_WIDTH), **options)
     return text.getvalue()
 
 
@@ -70,7 +79,7 @@ def test_the_schema_check_can_fail():
     for change in (
         lambda r: r.pop("verdict"),
         lambda r: r.update(surprise=1),
-        lambda r: r.update(version=2),
+        lambda r: r.update(version=1),
         lambda r: r["lanes"][0]["rows"][0].update(passed="yes"),
         lambda r: r["lanes"][0]["rows"][1]["gate"].pop("limit"),
         lambda r: r["lanes"][0].update(rows=[]),
@@ -85,8 +94,8 @@ def test_the_report_has_every_number():
     (row,) = [r for r in report["lanes"][0]["rows"] if not r["passed"]]
     assert row["name"] == TAPS[6]
     assert row["errors"]["worst_index"] == [0, 1, 2, 3]
-    assert row["errors"]["max_abs"] == pytest.approx(0.5)
-    assert row["gate"]["limit"] < row["errors"]["max_abs"]
+    assert row["errors"]["absolute"]["max"] == pytest.approx(0.5)
+    assert row["gate"]["limit"] < row["errors"]["absolute"]["max"]
     assert row["gate"]["required_multiple"] > row["gate"]["multiple"]
     assert row["error_over_gate"] > 10
     assert TAPS[6] in report["first_difference"]

@@ -1,10 +1,13 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parity import statistics
-from parity.statistics import ShapesDifferError, array_errors, bilinear_at, label_errors
+from parity.label_statistics import bilinear_at, label_errors
+from parity.statistics import ShapesDifferError, array_errors, largest_error
 
 
 def random(shape, seed=0, dtype=np.float32):
@@ -14,7 +17,7 @@ def random(shape, seed=0, dtype=np.float32):
 def test_equal_arrays_have_no_error():
     array = random((2, 3, 4))
     errors = array_errors(array, array.copy())
-    assert errors.max_abs == errors.mean_abs == errors.error_over_scale == 0.0
+    assert errors.max_abs == errors.absolute.mean == errors.error_over_scale == 0.0
     assert errors.scale == np.abs(array).max()
     assert errors.finite
 
@@ -28,7 +31,7 @@ def test_worst_index_and_both_values():
     assert errors.worst_reference == reference[1, 3, 2]
     assert errors.worst_candidate == candidate[1, 3, 2]
     assert errors.max_abs == float(candidate[1, 3, 2]) - float(reference[1, 3, 2])
-    assert errors.mean_abs == pytest.approx(errors.max_abs / 40)
+    assert errors.absolute.mean == pytest.approx(errors.max_abs / 40)
 
 
 def test_scale_is_the_reference_s_alone():
@@ -50,7 +53,39 @@ def test_values_that_are_not_finite_are_counted_and_located(value, side):
     assert errors.non_finite_reference == (side != "candidate")
     assert errors.non_finite_candidate == (side != "reference")
     assert errors.worst_index == (1, 2)
-    assert np.isfinite([errors.max_abs, errors.mean_abs, errors.scale]).all()
+    assert np.isfinite([errors.max_abs, errors.absolute.mean, errors.scale]).all()
+
+
+@given(st.integers(1, 400), st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
+@settings(max_examples=100, deadline=None)
+def test_the_spread_is_that_of_all_sorted_errors(size, seed, dtype):
+    generator = np.random.default_rng(seed)
+    # Few different values: zeros, ties, and equal places.
+    reference, candidate = generator.integers(-3, 4, (2, size)).astype(dtype)
+    errors = array_errors(reference, candidate)
+    absolute = np.sort(np.abs(candidate.astype(float) - reference))
+    there = reference != 0
+    relative = np.sort(np.abs(candidate - reference)[there] / np.abs(reference[there]).astype(float))
+    assert (errors.relative is None) == (relative.size == 0)
+    for found, expected in ((errors.absolute, absolute), (errors.relative, relative)):
+        if found is not None:
+            assert found.max == expected[-1]
+            assert found.mean == pytest.approx(expected.mean(), rel=1e-12)
+            for value, share in ((found.median, 0.5), (found.p99, 0.99)):
+                # The smallest error that this share of them does not exceed.
+                assert (expected <= value).mean() >= share
+                assert (expected < value).mean() < share
+                assert value in expected
+
+
+def test_what_is_not_finite_is_left_out_of_the_spread():
+    reference = np.array([1.0, 2.0, np.nan, 4.0, 0.0])
+    candidate = np.array([1.5, 2.0, 3.0, np.inf, 0.25])
+    errors = array_errors(reference, candidate)
+    assert (errors.absolute.max, errors.absolute.median) == (0.5, 0.25)
+    assert (errors.relative.max, errors.relative.median, errors.relative.mean) == (0.5, 0.0, 0.25)
+    assert largest_error(reference, candidate) is None
+    assert largest_error(np.array([np.inf]), np.array([np.inf])) is None
 
 
 def test_nothing_is_broadcast():
@@ -68,13 +103,16 @@ def test_empty_arrays_are_an_error():
 def test_chunks_change_nothing(size, seed):
     reference, candidate = random(size, seed), random(size, seed + 1)
     whole = array_errors(reference, candidate)
-    before = statistics.CHUNK
+    before = statistics.BLOCK
     try:
-        statistics.CHUNK = 3
+        statistics.BLOCK = 3
         chunked = array_errors(reference, candidate)
+        assert largest_error(reference, candidate) == whole.max_abs
     finally:
-        statistics.CHUNK = before
-    assert chunked.mean_abs == pytest.approx(whole.mean_abs, rel=1e-12)
+        statistics.BLOCK = before
+    for spread, name in itertools.product(("absolute", "relative"), ("max", "median", "p99")):
+        assert getattr(getattr(chunked, spread), name) == getattr(getattr(whole, spread), name)
+    assert chunked.absolute.mean == pytest.approx(whole.absolute.mean, rel=1e-12)
     for name in ("max_abs", "scale", "worst_index", "worst_reference", "worst_candidate"):
         assert getattr(chunked, name) == getattr(whole, name)
 

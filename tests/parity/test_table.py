@@ -23,7 +23,8 @@ def made(shift):
     for dtype in ("float32", "float64"):
         candidate = result(dtype, "tf_segformer")
         candidate.arrays["logits"][0, 0, 0, 0] += shift
-        lanes.append(compare_lane(result(dtype), candidate, levels=LANE_LEVELS[dtype], floors=floors()))
+        levels = [level for level in LANE_LEVELS[dtype] if level != "gradients"]
+        lanes.append(compare_lane(result(dtype), candidate, levels=levels, floors=floors()))
     return Run(tuple(lanes), ())
 
 

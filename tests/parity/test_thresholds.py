@@ -1,6 +1,12 @@
-import pytest
+from dataclasses import replace
 
+import pytest
+import typer
+
+from parity import cli
 from parity.compare import compare_lane
+from parity.fault_list import FAULTS
+from parity.files import FileResult
 from parity.thresholds import ThresholdError, Thresholds, find_thresholds, load_thresholds
 from tests.parity.synthetic import TAPS, floors, result
 
@@ -10,6 +16,8 @@ logits_float32 = 1e-5
 taps_float32 = 16
 float64 = 1e-11
 pixels = 1e-6
+gradients_float32 = 1e-3
+gradients_float64 = 1e-9
 
 [miou]
 max_unexplained = 1e-5
@@ -26,8 +34,34 @@ def written(tmp_path, text):
 
 def test_every_key_is_read(tmp_path):
     assert load_thresholds(written(tmp_path, WHOLE)) == Thresholds(
-        1e-5, 16.0, 1e-11, 1e-6, 1e-5, 0.0005, 0.9999, "parity.toml"
+        1e-5, 16.0, 1e-11, 1e-6, 1e-3, 1e-9, 1e-5, 0.0005, 0.9999, "parity.toml"
     )
+
+
+def test_files_are_judged_by_a_project_s_own_gates():
+    found = FileResult("a", "PNG", 100, 3, 2, margin=1e-7, error=1e-5, scale=2.0)
+    assert not found.agrees
+    assert not replace(found, thresholds=Thresholds(logits_float32=1e-5)).agrees
+    assert not replace(found, thresholds=Thresholds(max_unexplained=0.01)).agrees
+    assert replace(found, thresholds=Thresholds(logits_float32=1e-5, max_unexplained=0.01)).agrees
+
+
+def test_loose_gates_let_faults_through(tmp_path, monkeypatch, capsys):
+    """What `parity faults --config` is for; the tests of planted faults have the harness's own gates."""
+    kept = [fault for fault in FAULTS if fault.name in ("LayerNorm epsilon 1e-6", "a bias forgotten")]
+    assert len(kept) == 2
+    monkeypatch.setattr(cli, "FAULTS", kept)
+    loose = written(tmp_path, "[tolerances]\nfloat64 = 1e-3\ntaps_float32 = 1e4\nlogits_float32 = 1e-2\n")
+    assert cli.app(["faults", "--config", str(loose)]) == 1
+    said = capsys.readouterr()
+    assert "1 of 2 caught by name" in said.out and "thresholds: parity.toml" in said.err
+    assert cli.app(["faults", "--config", str(tmp_path / "none.toml")]) == 2
+
+
+@pytest.mark.parametrize("command", ["localize", "table", "files", "faults", "published", "gradients"])
+def test_every_command_that_judges_takes_the_file(command):
+    parameters = typer.main.get_command(cli.commands).commands[command].params
+    assert "--config" in {option for each in parameters for option in each.opts}
 
 
 def test_what_is_left_out_has_its_default(tmp_path):
@@ -83,6 +117,6 @@ def test_a_project_s_own_gate_decides(dtype, name, moved, gates):
     candidate = result(dtype, "tf_segformer")
     candidate.arrays[name].flat[3] += moved
     level = name.partition("/")[0]
-    options = {"levels": (level,), "floors": floors(1e-6)}
+    options = {"levels": (level,), "floors": floors(1e-6), "exact": result("float64")}
     assert not compare_lane(result(dtype), candidate, **options).equal
     assert compare_lane(result(dtype), candidate, thresholds=gates, **options).equal

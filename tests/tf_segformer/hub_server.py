@@ -151,14 +151,18 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self.server.repositories.get(name)
         if repository is None:
             return self._error(404, "RepoNotFound")
-        files = repository.commits[repository.refs["main"]]
+        revision = what.rpartition("/")[2] if what else "main"
+        commit = repository.refs.get(revision, revision)
+        if commit not in repository.commits:
+            return self._error(404, "RevisionNotFound")
+        files = repository.commits[commit]
         entries = [
             {"type": "file", "path": path, "size": len(data), "oid": "0"} for path, data in files.items()
         ]
         if what and what.startswith("/tree"):
             return self._json(entries)
         siblings = [{"rfilename": path} for path in files]
-        return self._json({"id": name, "sha": repository.refs["main"], "siblings": siblings})
+        return self._json({"id": name, "sha": commit, "siblings": siblings})
 
     def do_POST(self) -> None:
         path = unquote(urlsplit(self.path).path)

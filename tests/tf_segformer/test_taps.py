@@ -92,3 +92,18 @@ def test_a_given_tap_is_the_input_of_what_follows(model):
     for name, value in computed.items():
         np.testing.assert_array_equal(again[name], value)
     assert not np.array_equal(output.logits, np.transpose(computed["decode_head.classifier"], (0, 3, 1, 2)))
+
+
+def test_a_sink_takes_each_tap_as_it_is_computed(model):
+    with record_taps(model) as expected:
+        model(X)
+    taken = {}
+    with record_taps(model, sink=taken.__setitem__) as names:
+        model(X)
+    assert list(taken) == list(names) == list(expected)
+    assert all(value is None for value in names.values())
+    for name, value in taken.items():
+        np.testing.assert_array_equal(value, expected[name])
+    with record_taps(model, sink=taken.__setitem__), pytest.raises(ValueError, match="recorded twice"):
+        model(X)
+        model(X)

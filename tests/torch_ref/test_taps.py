@@ -149,3 +149,17 @@ def test_an_unknown_module_has_no_published_name(fixtures: Path):
     model.decode_head.novelty = nn.Linear(2, 2)
     with pytest.raises(KeyError, match=r"decode_head\.novelty"):
         published_keys(model)
+
+
+def test_a_sink_takes_each_tap_as_it_is_computed(fixtures: Path):
+    folder = fixtures / "segmentation_tiny"
+    pixels = np.load(folder / "expected.npz")["1/pixel_values"]
+    reference = Reference.from_pretrained(folder)
+    expected = reference.forward(pixels, with_taps=True).taps
+    taken: dict[str, np.ndarray] = {}
+    # A copy: the array may share the model's memory, and what is wrong with that would show here.
+    outputs = reference.forward(pixels, tap_sink=lambda name, value: taken.update({name: value.copy()}))
+    assert outputs.taps == {}
+    assert set(taken) == set(expected)
+    for name, value in taken.items():
+        np.testing.assert_array_equal(value, expected[name])
