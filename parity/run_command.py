@@ -101,7 +101,7 @@ def gradients_command(
     config: Config = None,
     report: Json = None,
     junit: Junit = None,
-    everything: Annotated[bool, typer.Option("--all", help="Show every parameter.")] = False,
+    all_taps: Annotated[bool, typer.Option("--all-taps", help="Show every parameter.")] = False,
     in_process: InProcess = False,
 ) -> int:
     """Compare loss and every parameter's gradient of one training step on a seeded batch."""
@@ -116,7 +116,7 @@ def gradients_command(
     ):
         settings = Settings(lanes, ("gradients",), isolate=not in_process, thresholds=thresholds)
         run = run_parity(model, picture, folder, settings, size=GRADIENT_SIZE, say=Progress())
-    print_run(run, console(), all_taps=everything)
+    print_run(run, console(), all_taps=all_taps)
     say_where(outputs)
     return exit_code(run.equal)
 
