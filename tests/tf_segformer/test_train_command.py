@@ -227,9 +227,8 @@ def test_changed_data_is_named_when_a_training_goes_on(trained, data):
     before = path.read_bytes()
     try:
         Image.new("RGB", (64, 48)).save(path)
-        command = [*TRAIN, "--resume", "-o", trained[0]]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = run("--resume", "-o", trained[0])
     finally:
         path.write_bytes(before)
-    assert answer.returncode == 1
-    assert "photographs or masks were added, removed or changed" in answer.stderr
+    assert answer.exit_code == 1
+    assert "photographs or masks were added, removed or changed" in answer.output
