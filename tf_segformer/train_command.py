@@ -153,7 +153,7 @@ def train(
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         print(
-            f"tf-segformer: interrupted; `tf-segformer train --resume -o {output}` goes on", file=sys.stderr
+            f"tf-segformer: stopped; `tf-segformer train --resume -o {output}` goes on", file=sys.stderr
         )
         raise typer.Exit(130) from None
     scores = evaluation.scores
