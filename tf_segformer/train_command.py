@@ -152,9 +152,7 @@ def train(
         print(f"tf-segformer: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print(
-            f"tf-segformer: stopped; `tf-segformer train --resume -o {output}` goes on", file=sys.stderr
-        )
+        print(f"tf-segformer: stopped; `tf-segformer train --resume -o {output}` goes on", file=sys.stderr)
         raise typer.Exit(130) from None
     scores = evaluation.scores
     console.print(
