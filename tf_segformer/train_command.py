@@ -151,6 +151,9 @@ def train(
     except (OSError, ValueError, TrainingError, DatasetError) as error:
         print(f"tf-segformer: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print(f"tf-segformer: stopped; `tf-segformer train --resume -o {output}` goes on", file=sys.stderr)
+        raise typer.Exit(130) from None
     scores = evaluation.scores
     console.print(
         f"{len(evaluation.images)} validation photographs: mIoU {scores.mean_iou:.2%}, mean accuracy "

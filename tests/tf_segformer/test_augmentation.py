@@ -167,6 +167,12 @@ def test_batches_from_a_later_step_are_those_of_the_whole_training(tmp_path):
     assert not np.array_equal(batches(pairs, range(0, 1), seed=4)[0][0], whole[0][0])
 
 
+def test_every_example_of_a_batch_has_its_own_draws(tmp_path):
+    pairs = find_evaluation(write_folders(tmp_path / "data", count=2)).pairs[:1]
+    ((pixels, _),) = batches(pairs, range(0, 1), plan=Augmentation(crop=32))
+    assert len({example.tobytes() for example in pixels}) == 4
+
+
 def test_an_epoch_shows_every_photograph_once_in_an_order_of_its_own(tmp_path):
     pairs = find_evaluation(write_folders(tmp_path / "data")).pairs
     plan = Augmentation(**{**vars(PLAIN), "crop": 64})

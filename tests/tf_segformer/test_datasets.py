@@ -99,7 +99,7 @@ def test_a_photograph_of_any_kind_is_rgb(tmp_path):
 def spoil(folder):
     """One folder with everything wrong that can be; returns the parts of the report."""
     images, masks = folder / "images", folder / "masks"
-    Image.new("L", (64, 40)).save(masks / "00.png")
+    Image.new("L", (64, 40), 8).save(masks / "00.png")
     Image.new("L", (64, 48), 9).save(masks / "01.png")
     (masks / "02.png").unlink()
     (images / "03.png").unlink()
@@ -107,9 +107,11 @@ def spoil(folder):
     Image.new("P", (64, 48)).save(masks / "05.png")
     Image.new("RGB", (64, 48)).save(masks / "06.png")
     (images / "07.png").write_bytes((images / "07.png").read_bytes()[:900])
+    Image.new("LA", (64, 48)).save(masks / "07.png")
     (masks / "08.png").write_bytes(b"no image")
     Image.new("RGB", (64, 48)).save(images / "09.jpg")
     return [
+        f"{masks / '00.png'}: has labels outside 0 to 2 for 3 classes: 8",
         f"{masks / '00.png'}: is 64×40 pixels (width×height), its photograph 00.png is 64×48",
         f"{masks / '01.png'}: has labels outside 0 to 2 for 3 classes: 9",
         f"{images / '02.png'}: no mask of the name 02",
@@ -118,6 +120,7 @@ def spoil(folder):
         f"{masks / '05.png'}: is a palette image",
         f"{masks / '06.png'}: is a colour image",
         f"{images / '07.png'}: is damaged",
+        f"{masks / '07.png'}: is gray with transparency",
         f"{masks / '08.png'}: is no image that can be read",
         f"{images / '09.jpg'}: more than one file of this name: 09.jpg and 09.png",
     ]
@@ -129,8 +132,8 @@ def test_all_that_is_wrong_is_reported_at_once_by_file(tmp_path):
     with pytest.raises(DatasetError) as error:
         check([dataset], RULES)
     lines = str(error.value).splitlines()
-    assert lines[0].endswith("10 problems in 8 pairs of files; nothing was run:")
-    assert len(lines) == 11
+    assert lines[0].endswith("12 problems in 8 pairs of files; nothing was run:")
+    assert len(lines) == 13
     for part in expected:
         assert sum(line.startswith(f" - {part}") for line in lines) == 1, part
 

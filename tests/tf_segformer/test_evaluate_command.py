@@ -8,8 +8,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from parity.miou import ConfusionMatrix
-from tests.tf_segformer.training_data import write_folders
-from tf_segformer import TFSegformerForSemanticSegmentation, variant_config
+from tests.tf_segformer.training_data import NETWORK, write_folders
+from tf_segformer import SegformerConfig, TFSegformerForSemanticSegmentation
 from tf_segformer.cli import app
 from tf_segformer.evaluation.confusion import confusion, scores
 from tf_segformer.image_logits import segment_logits
@@ -22,14 +22,12 @@ PROCESSING = ImageProcessing(height=64, width=64)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_folders(tmp_path_factory.mktemp("evaluate") / "data", count=4)
+    return write_folders(tmp_path_factory.mktemp("evaluate") / "data", count=2)
 
 
 @pytest.fixture(scope="module")
 def model():
-    config = variant_config(
-        "b0", hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, num_attention_heads=[1] * 4, num_labels=4
-    )
+    config = SegformerConfig.from_dict({**NETWORK, "num_labels": 4})
     return TFSegformerForSemanticSegmentation(config, data_format="channels_last")
 
 
@@ -82,13 +80,12 @@ def test_both_protocols_are_counted_as_the_harness_counts(model, data, checkpoin
             assert entry["iou"] == wanted.iou[entry["id"]]
             assert entry["true_pixels"] == wanted.true_pixels[entry["id"]]
             assert entry["predicted_pixels"] == wanted.predicted_pixels[entry["id"]]
-        assert found["images"] == len(found["by_image"]) == 4
-        assert found["labelled_pixels"] == wanted.scored == 4 * (48 * 64 - 16)
+        assert found["images"] == len(found["by_image"]) == 2
+        assert found["labelled_pixels"] == wanted.scored == 2 * (48 * 64 - 16)
     assert squashed["mean_iou"] != kept["mean_iou"]
     names = ["checkpoint-best", "checkpoint-worst", "paper-best", "paper-worst"]
     assert sorted(path.stem for path in (tmp_path / "p").iterdir()) == names
-    worst = min(squashed["by_image"], key=lambda image: image["mean_iou"])
-    assert worst["name"] in {"00", "01", "02", "03"}
+    assert [image["name"] for image in squashed["by_image"]] == ["00", "01"]
 
 
 def test_bad_data_is_reported_before_anything_is_run(data, checkpoint, tmp_path):

@@ -109,6 +109,15 @@ def test_the_model_card_gives_data_recipe_and_numbers(trained):
         assert part in card
 
 
+def test_the_averaged_weights_are_the_ones_that_are_written(trained):
+    state = load_file(trained[0] / "state.safetensors")
+    bias = load_file(trained[0] / "model/model.safetensors")["decode_head.classifier.bias"]
+    (average,) = (value for key, value in state.items() if key.endswith("classifier_bias_average"))
+    (last,) = (value for key, value in state.items() if key.endswith("decode_head/classifier/bias"))
+    np.testing.assert_array_equal(bias, average)
+    assert not np.array_equal(bias, last)
+
+
 def test_tensorboard_gets_scalars_and_pictures(trained):
     (path,) = (trained[0] / "events").iterdir()
     scalars, pictures = {}, []
@@ -218,9 +227,8 @@ def test_changed_data_is_named_when_a_training_goes_on(trained, data):
     before = path.read_bytes()
     try:
         Image.new("RGB", (64, 48)).save(path)
-        command = [*TRAIN, "--resume", "-o", trained[0]]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+        answer = run("--resume", "-o", trained[0])
     finally:
         path.write_bytes(before)
-    assert answer.returncode == 1
-    assert "photographs or masks were added, removed or changed" in answer.stderr
+    assert answer.exit_code == 1
+    assert "photographs or masks were added, removed or changed" in answer.output

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_segformer.datasets.pairs import Dataset, DatasetError, Pair
-from tf_segformer.datasets.reading import IGNORE_INDEX, MaskRules, read_image, read_mask
+from tf_segformer.datasets.reading import IGNORE_INDEX, MaskRules, read_image, read_stored, to_classes
 
 # Problems that are listed in full; the rest is counted.
 LISTED = 50
@@ -74,17 +74,16 @@ def check(
 
 def _problems_of(pair: Pair, rules: MaskRules, digest: hashlib._Hash, counts: np.ndarray) -> list[str]:
     problems, sizes = [], []
-    for read in (lambda: read_image(pair.image), lambda: read_mask(pair.mask, rules)):
+    for path, read in ((pair.image, read_image), (pair.mask, lambda path: read_stored(path, rules))):
         try:
-            array = read()
+            array = read(path)
+            sizes.append(array.shape[:2])
+            digest.update(f"{pair.name}\0{array.shape}\0".encode())
+            digest.update(array.tobytes())
+            if array.ndim == 2:
+                counts += np.bincount(to_classes(array, path, rules).ravel(), minlength=256)
         except DatasetError as error:
             problems.append(str(error))
-            continue
-        sizes.append(array.shape[:2])
-        digest.update(f"{pair.name}\0{array.shape}\0".encode())
-        digest.update(array.tobytes())
-        if array.ndim == 2:
-            counts += np.bincount(array.ravel(), minlength=256)
     if len(sizes) == 2 and sizes[0] != sizes[1]:
         (height, width), (own_height, own_width) = sizes
         problems.append(

@@ -74,6 +74,15 @@ def read_mask(path: Path, rules: MaskRules) -> np.ndarray:
     Raises:
         DatasetError: it cannot be read, does not hold labels, or one is out of range.
     """
+    return to_classes(read_stored(path, rules), path, rules)
+
+
+def read_stored(path: Path, rules: MaskRules) -> np.ndarray:
+    """Read a mask's labels as they are stored: uint8 (h, w).
+
+    Raises:
+        DatasetError: it cannot be read, or does not hold labels.
+    """
     image = _open(path)
     if image.mode.startswith("I"):
         raise DatasetError(
@@ -89,14 +98,17 @@ def read_mask(path: Path, rules: MaskRules) -> np.ndarray:
         kind = _WHY_NOT.get(image.mode, f"is of the kind {image.mode}")
         raise DatasetError(f"{path}: {kind}; expected 8-bit gray, one label a pixel")
     try:
-        labels = np.asarray(image)
+        return np.asarray(image)
     except Exception as error:
         raise DatasetError(f"{path}: is damaged ({type(error).__name__}: {error})") from error
-    return _classes(labels, path, rules)
 
 
-def _classes(labels: np.ndarray, path: Path, rules: MaskRules) -> np.ndarray:
-    """Stored labels to classes; the same rules as mmsegmentation's `reduce_zero_label`."""
+def to_classes(labels: np.ndarray, path: Path, rules: MaskRules) -> np.ndarray:
+    """Turn stored labels into classes, by the same rules as mmsegmentation's `reduce_zero_label`.
+
+    Raises:
+        DatasetError: one is out of range; the message names `path`.
+    """
     first = int(rules.reduce_zero_label)
     table = np.full(256, IGNORE_INDEX, np.uint8)
     table[first : rules.num_labels + first] = np.arange(rules.num_labels)

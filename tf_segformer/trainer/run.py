@@ -125,13 +125,13 @@ def resume(output: Path, listener: Listener = Listener()) -> Evaluation:
     """
     step, values = read_state(output / STATE_FILE)
     plan = Plan.from_dict(values)
-    set_up(plan.recipe)
     data = _Data.checked(plan, listener)
     if tuple(contents.digest for contents in data.contents) != plan.digests:
         raise StateError(
             f"The data of {output} is not what its training began with: photographs or masks were added, "
             "removed or changed. Restore them, or begin anew in another folder."
         )
+    set_up(plan.recipe)
     model = plan.compiled(model_of(plan))
     load_state(output / STATE_FILE, model)
     remove_partial(output)
