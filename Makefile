@@ -28,7 +28,7 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz bench-pixels environments test-old-tensorflow
+.PHONY: help setup demo test check test-slow fuzz false-alarms bench-pixels environments test-old-tensorflow
 .PHONY: legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
@@ -69,6 +69,9 @@ test-slow: setup ## the tests that take minutes: packaging in clean environments
 
 fuzz: setup ## damaged and hostile image files through a Session, against Pillow: out/fuzz
 	@$(PY) -m tests.fuzz --count $(FUZZ) --seed $(SEED)
+
+false-alarms: setup ## 200 networks that are right on both sides: parity must flag none
+	@$(PY) -m parity false-alarms --count 200
 
 bench-pixels: setup ## speed and memory of resize, label map and request against PyTorch: out/pixels.json
 	@mkdir -p out && $(PY) -m benchmarks.pixels --json out/pixels.json $(BENCH)

@@ -251,9 +251,10 @@ def normalize(pixels: tf.Tensor, processing: ImageProcessing) -> tf.Tensor:
     """
     shape = tf.shape(pixels)
     values = tf.reshape(pixels, [-1, 3 * shape[-2]])  # whole rows: channels are too short for SIMD
+    divisor = _exact_divisor(processing.rescale_factor)
     if not processing.do_rescale:
         values = tf.cast(values, tf.float32)
-    elif (divisor := _exact_divisor(processing.rescale_factor)) is not None:
+    elif divisor is not None:
         values = tf.math.divide_no_nan(tf.cast(values, tf.float32), divisor)
     else:
         values = tf.cast(tf.cast(values, tf.float64) * processing.rescale_factor, tf.float32)
