@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from parity.results import TAP_PREFIX, ResultError
 from parity.tolerances import (
     FLOAT64_MULTIPLE,
     LOGITS_FLOAT32_MULTIPLE,
+    LOGITS_NOISE_MULTIPLE,
     PIXELS_MULTIPLE,
     TAP_NOISE_MULTIPLE,
     ToleranceError,
@@ -57,6 +60,23 @@ def test_gates(dtype, name, limit, part, passes):
         assert row.name == name.removeprefix(TAP_PREFIX)
         assert row.ratio == pytest.approx(part, rel=0.05)
         assert row.errors.worst_index == where
+
+
+@pytest.mark.parametrize(("part", "passes"), [(0.8, True), (1.5, False)])
+@pytest.mark.parametrize("tap", [TAPS[-1], TAPS[0]])
+def test_logits_of_a_reference_that_is_itself_noisy(tap, part, passes):
+    """Twice its noise is the gate then; the noise of any other tap counts for nothing."""
+    reference, candidate = result(), result(runner="tf_segformer")
+    scale = float(np.abs(reference.arrays["logits"]).max())
+    noise = 4 * LOGITS_FLOAT32_MULTIPLE * scale
+    limit = LOGITS_NOISE_MULTIPLE * noise
+    where = (0, 2, 1, 2)
+    reference.arrays["logits"][where] = 0.0
+    candidate.arrays["logits"][where] = part * limit
+    measured = floors(1e-6)
+    noisy = replace(measured, taps={**measured.taps, tap: noise})
+    lane = compare_lane(reference, candidate, levels=["logits"], floors=noisy)
+    assert lane.equal is (passes and tap == TAPS[-1])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
