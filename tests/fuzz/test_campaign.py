@@ -73,7 +73,7 @@ def test_a_hang_is_found():
 
 def test_growing_memory_is_found(monkeypatch):
     monkeypatch.setattr(campaign, "GROWTH_LIMIT", 50 << 20)
-    found = run(export_fault="grows")
+    found = run(export_fault="grows", count=400)
     assert any("memory rose by" in failure for failure in found.failures)
 
 
