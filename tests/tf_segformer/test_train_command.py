@@ -70,6 +70,8 @@ def test_the_loss_falls_and_the_log_says_so(trained):
     assert log[-1]["loss"] < log[0]["loss"]
     assert ["mean_iou" in line for line in log] == [False, True, True]
     assert log[-1]["learning_rate"] == 0
+    picture = (output / "curve.svg").read_text()
+    assert f"step 12: {log[-1]['mean_iou']:.4f}" in picture and picture.count("<polyline") == 2
     assert f"mIoU {log[-1]['mean_iou']:.2%}" in printed
     evaluation = json.loads((output / "evaluation.json").read_text())
     assert evaluation["mean_iou"] == pytest.approx(log[-1]["mean_iou"], abs=1e-5)

@@ -28,7 +28,8 @@ from tf_segformer.evaluation.report import report_dict
 from tf_segformer.labels import label_set_for
 from tf_segformer.modeling import TFSegformerForSemanticSegmentation
 from tf_segformer.trainer.batches import training_batches
-from tf_segformer.trainer.callbacks import Journal, TrainingError, captions
+from tf_segformer.trainer.callbacks import LOG_FILE, Journal, TrainingError, captions, read_log
+from tf_segformer.trainer.curve import curve
 from tf_segformer.trainer.model_card import model_card
 from tf_segformer.trainer.plan import Plan, model_of
 from tf_segformer.trainer.recipe import Recipe
@@ -43,6 +44,7 @@ from tf_segformer.trainer.state import (
 
 MODEL_FOLDER = "model"
 CARD = "README.md"
+CURVE = "curve.svg"
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def _fit(
     model.fit(batches, epochs=1, steps_per_epoch=steps, callbacks=[journal], verbose=0, shuffle=False)
     if journal.step != recipe.steps:
         raise TrainingError(f"The data ended after step {journal.step} of {recipe.steps}.")
+    (output / CURVE).write_text(curve(read_log(output / LOG_FILE)), encoding="utf-8")
     return reporter.last
 
 
