@@ -158,7 +158,10 @@ def _shards(weights: Iterable[Weight], limit: int) -> list[list[Weight]]:
 
 def _safetensors_writer(metadata: dict[str, str]) -> Callable[[Path, Sequence[Weight]], None]:
     def write(path: Path, weights: Sequence[Weight]) -> None:
+        path.touch()
+        mode = path.stat().st_mode
         save_file({weight.name: weight.value() for weight in weights}, path, metadata)
+        path.chmod(mode)  # as any new file's; safetensors makes one that only its owner may read
 
     return write
 

@@ -69,6 +69,12 @@ def test_safetensors_are_the_reference_files_to_the_byte(tmp_path, model):
     assert filecmp.cmp(tmp_path / "tf/model.safetensors", legacy, shallow=False)
 
 
+def test_safetensors_may_be_read_by_whoever_may_read_the_config(tmp_path, model):
+    model.save_pretrained(tmp_path, to_pt=True)
+    weights, config = (tmp_path / name for name in ("model.safetensors", "config.json"))
+    assert weights.stat().st_mode == config.stat().st_mode
+
+
 @pytest.mark.parametrize("fixture", [SEGMENTATION, CLASSIFICATION])
 def test_h5_is_laid_out_as_the_legacy_class_does(tmp_path, fixture):
     kind = (
