@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 VENV ?= .venv
 PY := $(VENV)/bin/python
-# A checkpoint for the demo: a folder or a hub id. Empty: a seeded one that needs no network.
+# A checkpoint for the demo: a folder or a hub id. Empty: the bundled one.
 MODEL ?=
 # An index of CPU builds of torch, for machines without a GPU.
 TORCH_INDEX ?=
@@ -29,14 +29,14 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check test-slow fuzz false-alarms bench-pixels environments test-old-tensorflow
-.PHONY: legacy-environment legacy-api test-legacy dist constraints clean
+.PHONY: train-scenes legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
 	@echo "Targets:"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	    while IFS='|' read -r target what; do printf '%-30s%s\n' "$$target" "$$what"; done
 	@echo "Variables:"
-	@echo "  MODEL=folder or hub id        the checkpoint of make demo (default: a seeded one, no network)"
+	@echo "  MODEL=folder or hub id        the checkpoint of make demo (default: the bundled one)"
 	@echo "  TORCH_INDEX=url               an index of CPU builds of torch (PyPI's for Linux is the CUDA build)"
 	@echo "  PYTHON=path                   the Python that makes the environment (3.11 to 3.13)"
 	@echo "  PYTEST='-k name -x'           more arguments for pytest"
@@ -49,7 +49,7 @@ setup: ## makes .venv from constraints.txt, if it is missing or out of date
 	@python=$$(sh tools/find-python.sh 3.11 3.13) && "$$python" tools/environment.py $(VENV) \
 	    --constraints constraints.txt --install '.[dev]' $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
 
-demo: setup ## checkpoint to served model on a photograph, compared with PyTorch: out/demo
+demo: setup ## checkpoint to served model on pictures, compared with PyTorch: out/demo
 	@$(PY) examples/demo.py $(if $(MODEL),--model '$(MODEL)') --output out/demo
 
 test: setup ## the test suite (under 15 minutes on 2 cores)
@@ -69,6 +69,23 @@ test-slow: setup ## the tests that take minutes: packaging in clean environments
 
 fuzz: setup ## damaged and hostile image files through a Session, against Pillow: out/fuzz
 	@$(PY) -m tests.fuzz --count $(FUZZ) --seed $(SEED)
+
+# The recipe of examples/segformer-scenes/README.md. Interrupted, it goes on where it was.
+SCENES := out/train-scenes/data
+train-scenes: setup ## trains the bundled checkpoint again, an hour on 2 cores: out/train-scenes/run
+	@[ -e $(SCENES)/images/training ] || \
+	    $(PY) -m tf_segformer scenes $(SCENES) --count 3000 --size 256x256 --split training
+	@[ -e $(SCENES)/images/validation ] || \
+	    $(PY) -m tf_segformer scenes $(SCENES) --count 500 --size 256x256 --split validation
+	@if [ -e out/train-scenes/run/state.safetensors ]; then \
+	    $(PY) -m tf_segformer train --resume -o out/train-scenes/run; \
+	else \
+	    $(PY) -m tf_segformer train --data $(SCENES) --config examples/segformer-scenes/config.json \
+	        --steps 4000 --batch 16 --crop 128 --short-side 192 --scales 0.75 1.25 --size 192 \
+	        --learning-rate 1e-3 --head-factor 1 --warm-up 200 --drop-path 0 --ema 0.995 \
+	        --validate-every 500 --save-every 200 --validation-photographs 60 --threads 2 \
+	        -o out/train-scenes/run; \
+	fi
 
 false-alarms: setup ## 200 networks that are right on both sides: parity must flag none
 	@$(PY) -m parity false-alarms --count 200
