@@ -15,6 +15,8 @@ FUZZ ?= 20000
 SEED ?= 0
 # More arguments for the benchmark: make bench-pixels BENCH='--write docs/performance.md'
 BENCH ?=
+# More arguments for a new training: make train-scenes TRAIN='--seed 1'
+TRAIN ?=
 # Processes that share the tests of `make test`; 0 runs them in pytest's own, for a debugger.
 WORKERS ?= 2
 # Older versions that servers run. Each gets an environment that holds only TensorFlow and numpy.
@@ -42,6 +44,7 @@ help:
 	@echo "  PYTEST='-k name -x'           more arguments for pytest"
 	@echo "  FUZZ=50000 SEED=1             number and seed of the files of make fuzz"
 	@echo "  BENCH='--repeats 9'           more arguments for make bench-pixels"
+	@echo "  TRAIN='--seed 1'              more arguments for make train-scenes"
 	@echo "  WORKERS=2                     processes that share the tests of make test; 0 for a debugger"
 
 # Quick when $(VENV) is up to date: tools/environment.py compares a fingerprint.
@@ -84,7 +87,7 @@ train-scenes: setup ## trains the bundled checkpoint again, an hour on 2 cores: 
 	        --steps 4000 --batch 16 --crop 128 --short-side 192 --scales 0.75 1.25 --size 192 \
 	        --learning-rate 1e-3 --head-factor 1 --warm-up 200 --drop-path 0 --ema 0.995 \
 	        --validate-every 500 --save-every 200 --validation-photographs 60 --threads 2 \
-	        -o out/train-scenes/run; \
+	        -o out/train-scenes/run $(TRAIN); \
 	fi
 
 false-alarms: setup ## 200 networks that are right on both sides: parity must flag none
