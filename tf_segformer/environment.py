@@ -1,4 +1,4 @@
-"""What this package needs of the process that imports it, checked before Keras loads."""
+"""What this package needs of the process that imports it."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ PYTHON_RANGE = ((3, 11), (3, 13))
 
 
 def check() -> None:
-    """Refuse a Python, Keras backend or Keras generation that the port does not run on.
+    """Refuse a Python, Keras backend or Keras generation that the port does not run on; imports nothing.
 
     Raises:
         ImportError: Python outside 3.11-3.13, a Keras backend other than TensorFlow, or the legacy
@@ -29,7 +29,14 @@ def check() -> None:
     if asked not in (None, "", "tensorflow"):
         raise ImportError(_backend_message(asked, "the environment variable KERAS_BACKEND"))
 
-    import keras  # after the checks: importing it fixes the backend for the whole process
+
+def check_backend() -> None:
+    """Import Keras, which fixes its backend for the whole process, and refuse one other than TensorFlow.
+
+    Raises:
+        ImportError: Keras' configuration file names another one.
+    """
+    import keras
 
     active = keras.config.backend()
     if active != "tensorflow":

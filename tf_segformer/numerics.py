@@ -6,6 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_segformer import environment
+
+environment.check_backend()  # every layer comes by here before it is defined
+
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
     """Exact GELU, x·Φ(x) (Hendrycks & Gimpel 2016, eq. 2), in the dtype of `x`.

@@ -1,11 +1,12 @@
 """A process that the port cannot run in is refused, by name and with the fix, before anything else."""
 
+import runpy
 from types import SimpleNamespace
 
 import keras
 import pytest
 
-from tf_segformer import environment
+from tf_segformer import environment, numerics
 
 
 @pytest.fixture
@@ -41,8 +42,11 @@ def test_a_backend_of_the_environment_is_refused(monkeypatch, backend):
 def test_a_backend_of_the_configuration_file_is_refused(monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    environment.check()
     with pytest.raises(ImportError, match=r"'jax' backend by keras\.json .* Set KERAS_BACKEND=tensorflow"):
-        environment.check()
+        environment.check_backend()
+    with pytest.raises(ImportError, match="'jax' backend"):
+        runpy.run_path(numerics.__file__)  # where a module of layers is imported without the package's names
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True"])

@@ -211,7 +211,6 @@ def test_wrong_arguments_are_explained_before_anything_is_written(tmp_path, argu
     assert not folder.exists()
 
 
-@pytest.mark.slow  # each process imports TensorFlow
 def test_processes_write_the_same_files(tmp_path):
     for processes in (1, 2):
         order = writing.Order(count=20, seed=1, height=48, width=48, split="training")
