@@ -83,7 +83,11 @@ class ResultWriter:
 
     def _flush(self) -> None:
         if self._shard:
-            save_file(self._shard, self._folder / _shard_name(self._number))
+            path = self._folder / _shard_name(self._number)
+            path.touch()
+            mode = path.stat().st_mode
+            save_file(self._shard, path)
+            path.chmod(mode)  # as any new file's; safetensors makes one that only its owner may read
             self._number += 1
         self._shard, self._size = {}, 0
 

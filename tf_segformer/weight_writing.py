@@ -156,12 +156,17 @@ def _shards(weights: Iterable[Weight], limit: int) -> list[list[Weight]]:
     return shards
 
 
+def save_safetensors(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a safetensors file with the mode of any new file; the library's only its owner may read."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(arrays, path, metadata)
+    path.chmod(mode)
+
+
 def _safetensors_writer(metadata: dict[str, str]) -> Callable[[Path, Sequence[Weight]], None]:
     def write(path: Path, weights: Sequence[Weight]) -> None:
-        path.touch()
-        mode = path.stat().st_mode
-        save_file({weight.name: weight.value() for weight in weights}, path, metadata)
-        path.chmod(mode)  # as any new file's; safetensors makes one that only its owner may read
+        save_safetensors(path, {weight.name: weight.value() for weight in weights}, metadata)
 
     return write
 

@@ -166,7 +166,11 @@ def _write_weights(
     for name, keys in shards.filename_to_tensors.items():
         shard = {key: weights[key] for key in keys}
         if format == "safetensors":
-            save_file(shard, folder / name, metadata={"format": "pt"})
+            path = folder / name
+            path.touch()
+            mode = path.stat().st_mode
+            save_file(shard, path, metadata={"format": "pt"})
+            path.chmod(mode)  # as any new file's; safetensors makes one that only its owner may read
         else:
             torch.save(shard, folder / name)
     if shards.is_sharded:

@@ -40,6 +40,11 @@ def test_round_trip_keeps_values_order_and_manifest(tmp_path):
     np.testing.assert_array_equal(loaded.tap("b"), arrays()["taps/b"])
 
 
+def test_arrays_may_be_read_by_whoever_may_read_the_manifest(tmp_path):
+    save_result(tmp_path / "r", MANIFEST, arrays())
+    assert len({path.stat().st_mode for path in (tmp_path / "r").iterdir()}) == 1
+
+
 def test_saving_empties_the_dict(tmp_path):
     given = arrays()
     save_result(tmp_path / "r", MANIFEST, given)

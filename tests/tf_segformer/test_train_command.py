@@ -111,6 +111,11 @@ def test_the_model_card_gives_data_recipe_and_numbers(trained):
         assert part in card
 
 
+def test_the_state_may_be_read_by_whoever_may_read_the_log(trained):
+    state, log = (trained[0] / name for name in ("state.safetensors", "log.csv"))
+    assert state.stat().st_mode == log.stat().st_mode
+
+
 def test_the_averaged_weights_are_the_ones_that_are_written(trained):
     state = load_file(trained[0] / "state.safetensors")
     bias = load_file(trained[0] / "model/model.safetensors")["decode_head.classifier.bias"]

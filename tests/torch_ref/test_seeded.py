@@ -94,6 +94,11 @@ def index_total(shards: set[str]) -> int:
     return int(next(iter(shards)).split("-of-")[1].split(".")[0])
 
 
+def test_the_weights_may_be_read_by_whoever_may_read_the_config(seeded_b0: Path):
+    weights, config = (seeded_b0 / name for name in ("model.safetensors", "config.json"))
+    assert weights.stat().st_mode == config.stat().st_mode
+
+
 def test_the_small_files_look_published(seeded_b0: Path):
     config = json.loads((seeded_b0 / "config.json").read_text())
     assert config["model_type"] == "segformer"

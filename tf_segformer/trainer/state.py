@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from tf_segformer.atomic_folder import flush
+from tf_segformer.weight_writing import save_safetensors
 
 STATE_FILE = "state.safetensors"
 
@@ -37,7 +37,7 @@ def save_state(path: Path, model: keras.Model, step: int, recipe: dict[str, Any]
     """
     arrays = {name: np.array(variable.numpy(), order="C") for name, variable in _variables(model)}
     partial = path.with_name(f".{path.name}.partial")
-    save_file(arrays, partial, {"step": str(step), "recipe": json.dumps(recipe)})
+    save_safetensors(partial, arrays, {"step": str(step), "recipe": json.dumps(recipe)})
     flush(partial)
     partial.replace(path)
     flush(path.parent)
