@@ -195,7 +195,7 @@ def _finish(
         from tf_segformer.postprocessing import label_map
 
         say("Keras label map at the photograph's size")
-        labels = tf.function(label_map)(tf.constant(logits[0]), *map(tf.constant, size))
+        labels = tf.function(label_map, autograph=False)(tf.constant(logits[0]), *map(tf.constant, size))
         writer.add("labels/original_size", labels.numpy()[None])
     if "gradients" in request.levels:
         say(f"Keras training step, {request.dtype}")
@@ -229,7 +229,7 @@ def _add_pixels(request: Request, writer: ResultWriter) -> None:
     if request.size is not None:
         processing = replace(processing, height=request.size, width=request.size)
 
-    @tf.function
+    @tf.function(autograph=False)
     def pixels_of(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         decoded = decode_image(image_bytes)
         return decoded, preprocess(decoded, processing)

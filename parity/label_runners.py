@@ -102,7 +102,7 @@ def keras_side(model: str, say: Say) -> Side:
 
     segmenter = Segmenter(model)
 
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     def run(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = decode_image(content)
         pixel_values = preprocess(pixels, segmenter.processing)

@@ -60,7 +60,8 @@ def predictor(
     """
     classes = number_of_labels(model.config)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+    # autograph: nothing here needs its rewriting, which would take longer than many a photograph.
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)], autograph=False)
     def predict(pixels: tf.Tensor) -> tf.Tensor:
         logits = segment_logits(
             pixels, processing, resizing, lambda x: model(x, training=False).logits, classes

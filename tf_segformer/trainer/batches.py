@@ -47,6 +47,7 @@ def training_batches(
         pair = pairs[int(place)]
         return read_image(pair.image), read_mask(pair.mask, rules)
 
+    @tf.autograph.experimental.do_not_convert  # which takes seconds, and nothing here needs
     def example(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, position = number // len(pairs), number % len(pairs)
         place = position
