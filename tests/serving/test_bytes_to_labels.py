@@ -28,6 +28,7 @@ def test_photographs_and_files_of_every_kind(checkpoint, served, tmp_path):
     assert sum(result.pixels for result in results) > 2_000_000
 
 
+@pytest.mark.usefixtures("open_session")
 def test_a_different_model_is_found_and_said(checkpoint, version_dir, tmp_path, capsys):
     """The same weights, but the reference resizes by another filter."""
     other = shutil.copytree(checkpoint, tmp_path / "other")
@@ -38,6 +39,7 @@ def test_a_different_model_is_found_and_said(checkpoint, version_dir, tmp_path, 
     assert "| JPEG | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("open_session")
 def test_the_miou_of_an_export(checkpoint, version_dir, tmp_path, capsys):
     data = write_ade20k(tmp_path / "ade", count=2)
     images, masks = (str(data / kind / "validation") for kind in ("images", "annotations"))

@@ -30,7 +30,7 @@ def compiled():
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_fit_lowers_the_loss_with_pixels_that_carry_no_label(dtype):
-    segmenter = model(dtype=dtype)
+    segmenter = model(dtype=dtype, **tiny.TWO_STAGES)
     segmenter.compile(keras.optimizers.SGD(0.3, momentum=0.9))  # of fewer operations to trace than Adam
     losses = segmenter.fit(
         {"pixel_values": PIXELS, "labels": LABELS}, batch_size=2, epochs=12, verbose=0

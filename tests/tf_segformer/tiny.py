@@ -18,6 +18,19 @@ def config(**changes):
     return SegformerConfig(**{**fields, **changes})
 
 
+# Half of the stages, for tests that build a graph of a training step, which takes longer than all else.
+TWO_STAGES = {
+    "num_encoder_blocks": 2,
+    "hidden_sizes": [4, 8],
+    "depths": [1, 1],
+    "num_attention_heads": [1, 2],
+    "sr_ratios": [8, 1],
+    "patch_sizes": [7, 3],
+    "strides": [4, 2],
+    "mlp_ratios": [4, 4],
+}
+
+
 def batch(classes=CLASSES):
     """Pixels (4, 3, 32, 32) whose brightness tells the class, and labels; the last image has none."""
     random = np.random.default_rng(0)
