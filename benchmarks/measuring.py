@@ -58,7 +58,11 @@ class Ratio(NamedTuple):
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     """Return how many times `under` goes into `over`, repetition by repetition."""
-    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    return summary([a / b for a, b in zip(over, under, strict=True)])
+
+
+def summary(ratios: Sequence[float]) -> Ratio:
+    """Return the median and the quartiles of ratios of pairs."""
     if len(ratios) == 1:
         return Ratio(ratios[0], ratios[0], ratios[0])
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
