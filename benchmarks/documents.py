@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.answers import busy
 from benchmarks.measuring import summary
-from benchmarks.sides import REFERENCES
+from benchmarks.sides import OTHERS, REFERENCES
 
 # The part of a document between these lines is this command's; {name} is "tables" or "short".
 BEGIN, END = "<!-- benchmarks {name} begins -->", "<!-- benchmarks {name} ends -->"
@@ -24,17 +24,15 @@ def tables(results: dict[str, Any], pictures: str | None = None) -> str:
         pictures: the folder of the pictures, as the document writes it; None for none.
     """
     sections = [circumstances(results)]
-    for answer in results["answers"].values():
+    for key, answer in results["answers"].items():
         lines = [f"### {answer['title']}", ""]
         if "problem" in answer:
             lines.append(f"Not answered: {answer['problem']}")
         else:
             module = importlib.import_module(f"benchmarks.{answer['module']}")
             lines.append(module.report(answer["result"]).strip())
-            if pictures is not None:
-                lines += [
-                    f"\n![{answer['title']}]({pictures}/{file_name(name)})" for name in charts_of(answer)
-                ]
+            if pictures is not None and chart_of(answer):
+                lines.append(f"\n![{answer['title']}]({pictures}/{file_name(key)})")
         if busy(answer["load_before"], int(results["machine"]["cores"])):
             lines.append(f"\n**The machine was busy** before this (load {answer['load_before']:.1f}).")
         sections.append("\n".join(lines))
@@ -55,26 +53,26 @@ def circumstances(results: dict[str, Any]) -> str:
     )
 
 
-def charts_of(answer: dict[str, Any]) -> dict[str, str]:
-    """Return an answer's pictures by name."""
+def chart_of(answer: dict[str, Any]) -> str | None:
+    """Return an answer's picture, if it has one."""
     if "problem" in answer:
-        return {}
+        return None
     module = importlib.import_module(f"benchmarks.{answer['module']}")
-    found: dict[str, str] = module.charts(answer["result"]) if hasattr(module, "charts") else {}
+    found: str | None = module.chart(answer["result"]) if hasattr(module, "chart") else None
     return found
 
 
-def file_name(chart: str) -> str:
-    """Return the file of a picture."""
-    return f"bench-{chart}.svg"
+def file_name(key: str) -> str:
+    """Return the file of a question's picture."""
+    return f"bench-{key}.svg"
 
 
 def write_pictures(results: dict[str, Any], folder: Path) -> None:
     """Write every picture into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for answer in results["answers"].values():
-        for name, svg in charts_of(answer).items():
-            (folder / file_name(name)).write_text(svg, encoding="utf-8")
+    for key, answer in results["answers"].items():
+        if svg := chart_of(answer):
+            (folder / file_name(key)).write_text(svg, encoding="utf-8")
 
 
 def short(results: dict[str, Any]) -> str:
@@ -82,8 +80,10 @@ def short(results: dict[str, Any]) -> str:
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for answer in results["answers"].values():
         options = answer.get("result", {}).get("options", {})
-        if answer["module"] == "network" and options["size"] == 512 and not answer["options"].get("sides"):
+        if answer["module"] == "network" and options["size"] == 512:
             rows = answer["result"]["rows"]
+            if any(row["side"] in OTHERS for row in rows):
+                continue
             found[options["variant"]] = {row["side"]: row for row in rows if row["seconds"]}
     if not found:
         return "Not measured."

@@ -103,8 +103,8 @@ def attention_cells(result: dict[str, Any], found: dict[str, dict[int, float]], 
     return [f"{alone:.4f}", f"{rest:.4f}", share]
 
 
-def charts(result: dict[str, Any]) -> dict[str, str]:
-    """Return SVG pictures by name."""
+def chart(result: dict[str, Any]) -> str | None:
+    """Return an SVG picture: seconds over the values."""
     options, found = result["options"], medians(result)
     axis = options["axis"]
 
@@ -125,4 +125,4 @@ def charts(result: dict[str, Any]) -> dict[str, str]:
             series.append(Series("in proportion to the pixels", straight, dashed=True))
     title = f"{options['variant'].upper()}: seconds a call, {options['threads']} threads"
     across = {"size": "megapixels", "batch": "images in a batch", "classes": "classes"}[axis]
-    return {f"{options['variant']}-{axis}": lines_svg(title, across, "seconds", series)} if series else {}
+    return lines_svg(title, across, "seconds", series) if series else None

@@ -38,8 +38,8 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def charts(result: dict[str, Any]) -> dict[str, str]:
-    """Return SVG pictures by name."""
+def chart(result: dict[str, Any]) -> str:
+    """Return an SVG picture: seconds over the pixels."""
     series = []
     for classes, rows in result["rows"].items():
         for side, name in {"ours": "this project", "pytorch": "PyTorch"}.items():
@@ -48,4 +48,4 @@ def charts(result: dict[str, Any]) -> dict[str, str]:
                 height, width = parse_size(row["size"])
                 points.append((height * width / 1e6, row["seconds"][side]))
             series.append(Series(f"{name}, {classes} classes", sorted(points)))
-    return {"labels": lines_svg("Label map: seconds", "megapixels", "seconds", series)}
+    return lines_svg("Label map: seconds", "megapixels", "seconds", series)

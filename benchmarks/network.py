@@ -100,21 +100,21 @@ def line_of(row: dict[str, Any], fastest: dict[str, str]) -> str:
     return f"| {name} | {versions} | {statistics.median(row['seconds']):.3f} s | {ratio} | {error} |"
 
 
-def charts(result: dict[str, Any]) -> dict[str, str]:
-    """Return SVG pictures by name: the sides' medians, fastest first, with their quartiles."""
+def chart(result: dict[str, Any]) -> str | None:
+    """Return an SVG picture: the sides' medians, fastest first, with their quartiles."""
     options, bars = result["options"], []
     for row in result["rows"]:
         if row["seconds"]:
             median, low, high = summary([1e3 * seconds for seconds in row["seconds"]])
             bars.append(Bar(row["side"], median, row["side"].startswith("this project"), low, high))
     if not bars:
-        return {}
+        return None
     title = (
         f"{options['variant'].upper()}, {options['batch']} × {options['size']} × {options['size']}, "
         f"{options['threads']} threads: milliseconds a call"
     )
     bars.sort(key=lambda bar: bar.value)
-    return {f"{options['variant']}-{options['size']}": bars_svg(title, "ms", bars)}
+    return bars_svg(title, "ms", bars)
 
 
 def main() -> None:

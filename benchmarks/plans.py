@@ -13,7 +13,7 @@ class Question(NamedTuple):
     Attributes:
         key: its name on the command line and in the results.
         title: the heading above its table.
-        module: of `benchmarks`: `measure(options, models)`, `report(result)`, perhaps `charts(result)`.
+        module: of `benchmarks`: `measure(options, models)`, `report(result)`, perhaps `chart(result)`.
         options: what differs from the module's DEFAULTS; threads are the command's.
     """
 
@@ -29,7 +29,12 @@ _ENGINES = [OURS, OURS_BFLOAT16, EAGER, _OPENVINO]
 
 QUICK = [
     Question("logits-b0", "Logits, 512 × 512: B0", "network", {"variant": "b0", "repeats": 7}),
-    Question("logits-b4", "Logits, 512 × 512: B4", "network", {"variant": "b4", "repeats": 3}),
+    Question(
+        "logits-b4",
+        "Logits, 512 × 512: B4",
+        "network",
+        {"variant": "b4", "repeats": 3, "sides": [*_MOST, "transformers' TensorFlow class"]},
+    ),
     Question(
         "roofline",
         "Multiply-adds, and the machine's rate",
@@ -140,7 +145,7 @@ FULL = [
 _SMALL: dict[str, Any] = {"size": 128, "repeats": 1}
 TRIAL = [
     Question("logits", "Logits: every side", "network", {**_SMALL, "sides": [*SIDES, *OTHERS]}),
-    Question("roofline", "Multiply-adds", "roofline", {**_SMALL, "variants": ["b0"]}),
+    Question("roofline", "Multiply-adds", "roofline", {**_SMALL, "variants": ["b0"], "sides": [OURS]}),
     Question("pixels", "Growth with pixels", "growth", {"values": [128, 192], "repeats": 1}),
     Question("batch", "Growth with the batch", "growth", {**_SMALL, "axis": "batch", "values": [1, 2]}),
     Question("classes", "Growth with classes", "growth", {**_SMALL, "axis": "classes", "values": [2]}),

@@ -52,4 +52,7 @@ def run(questions: list[Question], results: dict[str, Any], path: Path, threads:
         taken = results["answers"][question.key]["seconds"]
         print(f"{head}: {'failed' if 'problem' in found else 'done'} in {taken:.0f} s.", file=sys.stderr)
         one = {**results, "answers": {question.key: results["answers"][question.key]}}
-        print(documents.tables(one).partition("\n\n")[2] + "\n", flush=True)
+        try:
+            print(documents.tables(one).partition("\n\n")[2] + "\n", flush=True)
+        except Exception:  # the answer is on disk, and `--from` can show it later
+            traceback.print_exc()

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -101,6 +102,9 @@ class Side:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("TQDM_DISABLE", "1")
+        warnings.simplefilter("ignore")  # of the peers' own conversions; progress must stay legible
         module, _, function = self.make.partition(":")
         make = getattr(importlib.import_module(f"benchmarks.sides.{module}"), function)
         network: Network = make(work, shape, threads, **self.arguments)

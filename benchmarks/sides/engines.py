@@ -7,7 +7,6 @@ any size.
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +48,7 @@ def openvino(
 def onnx_file(work: Path, shape: tuple[int, ...], *, folded: bool = False) -> bytes:
     """Return the model as an ONNX file, LayerNorm and GELU as single operations."""
     file = io.BytesIO()
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter announces its successor, which needs another package
+    with torch.inference_mode():
         torch.onnx.export(
             torch_model(work, folded=folded), (torch.zeros(shape),), file, dynamo=False, opset_version=20
         )
