@@ -72,7 +72,7 @@ def report(result: dict[str, Any]) -> str:
     heads = [f"{name}{unit}" for name in names]
     if with_attention:
         heads += ["attention's products alone", "exported, the rest, a megapixel", "multiply-adds: attention"]
-    lines = [f"**{options['variant'].upper()}**, {options['threads']} threads, seconds", ""]
+    lines = [f"**{options['variant'].upper()}**, threads: {options['threads']}, seconds", ""]
     lines += [f"| {TITLES[axis]} | " + " | ".join(heads) + " |", "|---:|" + "---:|" * len(heads)]
     for value in values:
         cells = [
@@ -123,6 +123,6 @@ def chart(result: dict[str, Any]) -> str | None:
             slope = rest[0][1] / rest[0][0]
             straight = [(x, slope * x) for x in (0.0, rest[-1][0])]
             series.append(Series("in proportion to the pixels", straight, dashed=True))
-    title = f"{options['variant'].upper()}: seconds a call, {options['threads']} threads"
+    title = f"{options['variant'].upper()}: seconds a call, threads: {options['threads']}"
     across = {"size": "megapixels", "batch": "images in a batch", "classes": "classes"}[axis]
     return lines_svg(title, across, "seconds", series) if series else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.measuring import memory_of, process, resident
 from benchmarks.models import prepare, require_export
-from benchmarks.sides import EAGER, OURS, OURS_BFLOAT16, side
+from benchmarks.sides import EAGER, OURS, OURS_BFLOAT16, exports_of, side
 from benchmarks.turns import SideError, answer_of, describe, say
 
 Options = dict[str, Any]
@@ -78,7 +78,7 @@ def measure(options: Options, models: Path) -> dict[str, Any]:
         or "problem".
     """
     options = {**DEFAULTS, **options}
-    work = prepare(models, options["variant"])
+    work = prepare(models, options["variant"], exports=exports_of(options["sides"]))
     result: dict[str, Any] = {"options": options, "network": {}, "request": {}}
     for batch in options["batches"]:
         shape = (batch, 3, options["size"], options["size"])

@@ -39,7 +39,7 @@ def prepare(
         RuntimeError: the process that writes them failed; why stands above.
     """
     work = models / f"{variant}-{classes}"
-    if (work / "checkpoint").exists() and all(_export(work, name) or _reason(work, name) for name in exports):
+    if (work / "fold.npz").exists() and all(_export(work, name) or _reason(work, name) for name in exports):
         return work
     print(f"writing {variant.upper()}, {classes} classes, and its exports …", file=sys.stderr, flush=True)
     with process(write, work, variant, classes, exports) as connection:

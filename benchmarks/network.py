@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.drawing import Bar, bars_svg
 from benchmarks.measuring import summary
 from benchmarks.models import prepare
-from benchmarks.sides import OTHERS, OURS, SIDES
+from benchmarks.sides import OTHERS, OURS, SIDES, exports_of
 from benchmarks.turns import compare
 from parity.circumstances import library_versions, machine
 
@@ -52,7 +52,7 @@ def measure(options: Options, models: Path) -> dict[str, Any]:
         "options" and "rows", ready for JSON.
     """
     options = {**DEFAULTS, **options}
-    work = prepare(models, options["variant"], options["classes"])
+    work = prepare(models, options["variant"], options["classes"], exports_of(options["sides"]))
     shape = (options["batch"], 3, options["size"], options["size"])
     rows = compare(options["sides"], work, shape, options["threads"], options["repeats"], options["together"])
     return {"options": options, "rows": rows}
@@ -111,7 +111,7 @@ def chart(result: dict[str, Any]) -> str | None:
         return None
     title = (
         f"{options['variant'].upper()}, {options['batch']} × {options['size']} × {options['size']}, "
-        f"{options['threads']} threads: milliseconds a call"
+        f"threads: {options['threads']}; milliseconds a call"
     )
     bars.sort(key=lambda bar: bar.value)
     return bars_svg(title, "ms", bars)

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.models import prepare
 from benchmarks.multiply_adds import count, table
-from benchmarks.sides import EAGER, OURS, OURS_BFLOAT16, PRODUCTS
+from benchmarks.sides import EAGER, OURS, OURS_BFLOAT16, PRODUCTS, exports_of
 from benchmarks.turns import compare
 
 Options = dict[str, Any]
@@ -46,7 +46,7 @@ def measure(options: Options, models: Path) -> dict[str, Any]:
         rows = compare(
             # The products before the peers, so that they are in a group with the exports.
             [*products, *options["sides"]],
-            prepare(models, variant),
+            prepare(models, variant, exports=exports_of(options["sides"])),
             shape,
             options["threads"],
             options["repeats"],

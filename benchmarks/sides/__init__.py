@@ -12,7 +12,7 @@ import importlib.util
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -210,6 +210,12 @@ PRODUCTS: dict[str, Side] = {
     },
     ATTENTION_ALONE: Side("products:attention_products", "tensorflow", ("tensorflow",), comparable=False),
 }
+
+
+def exports_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return which exports (`benchmarks.models.EXPORTS`) some sides need."""
+    sides = [side(name) for name in names]
+    return tuple(one.arguments.get("export", "float32") for one in sides if one.make == "ours:exported")
 
 
 def side(name: str) -> Side:

@@ -13,7 +13,7 @@ import pytest
 from benchmarks import answers, documents, growth, loading, network, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
-from benchmarks.sides import EAGER, OURS, OURS_BFLOAT16, SIDES, Side
+from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side
 from benchmarks.turns import compare, describe, groups, relative_error
 
 ROOT = Path(__file__).parents[2]
@@ -182,8 +182,10 @@ def test_the_short_table_has_the_ratios_of_peers():
     assert documents.short(answers.new("quick", 2)) == "Not measured."
 
 
-def test_other_sizes_are_not_in_the_short_table():
+def test_other_sizes_and_architectures_are_not_in_the_short_table():
     assert documents.short(results(size=1024)) == "Not measured."
+    other = {**row(EAGER, (1.0,)), "side": next(iter(OTHERS))}
+    assert documents.short(results([*ROWS, other])) == "Not measured."
 
 
 def test_tables_and_pictures_are_written_into_a_page(tmp_path):
