@@ -68,14 +68,14 @@ def is_answered(results: dict[str, Any], question: Question) -> bool:
 
 
 def record(
-    results: dict[str, Any], question: Question, started: float, load: float, answer: dict[str, Any]
+    results: dict[str, Any], question: Question, started: float, in_use: float, answer: dict[str, Any]
 ) -> None:
     """Add an answer, {"result": …} or {"problem": …}."""
     results["answers"][question.key] = {
         "module": question.module,
         "title": question.title,
         "options": question.options,
-        "load_before": load,
+        "cores_in_use_before": in_use,
         "seconds": round(time.monotonic() - started, 1),
         **answer,
     }
@@ -89,6 +89,6 @@ def write(path: Path, results: dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
-def busy(load: float, cores: int) -> bool:
+def busy(in_use: float, cores: int) -> bool:
     """Whether the machine did something else when a question began."""
-    return load > BUSY * cores
+    return in_use > BUSY * cores

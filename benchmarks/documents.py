@@ -33,8 +33,9 @@ def tables(results: dict[str, Any], pictures: str | None = None) -> str:
             lines.append(module.report(answer["result"]).strip())
             if pictures is not None and chart_of(answer):
                 lines.append(f"\n![{answer['title']}]({pictures}/{file_name(key)})")
-        if busy(answer["load_before"], int(results["machine"]["cores"])):
-            lines.append(f"\n**The machine was busy** before this (load {answer['load_before']:.1f}).")
+        in_use = answer["cores_in_use_before"]
+        if busy(in_use, int(results["machine"]["cores"])):
+            lines.append(f"\n**The machine was busy** before this: {in_use:.1f} cores in use.")
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 

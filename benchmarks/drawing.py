@@ -118,7 +118,7 @@ def bars_svg(title: str, unit: str, bars: Sequence[Bar]) -> str:
             f'<line x1="{left + span * bar.low:.1f}" x2="{left + span * bar.high:.1f}" y1="{middle}" '
             f'y2="{middle}" stroke="{INK}"/>',
             f'<text x="{left + span * max(bar.value, bar.high) + 6:.1f}" y="{middle + 4:.1f}">'
-            f"{bar.value:.3g} {escape(unit)}</text>",
+            f"{bar.value:.{0 if bar.value >= 100 else 1}f} {escape(unit)}</text>",
         ]
     return page(title, TOP + LINE * len(bars), parts)
 

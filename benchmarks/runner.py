@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import answers, documents
-from benchmarks.measuring import process
+from benchmarks.measuring import cores_in_use, process
 from benchmarks.plans import Question
 from benchmarks.turns import describe
 
@@ -41,13 +40,13 @@ def run(questions: list[Question], results: dict[str, Any], path: Path, threads:
             print(f"{head}: answered before.", file=sys.stderr, flush=True)
             continue
         print(f"{head} …", file=sys.stderr, flush=True)
-        started, load = time.monotonic(), os.getloadavg()[0]
+        in_use, started = cores_in_use(), time.monotonic()
         with process(answer, question, threads, models) as connection:
             try:
                 found = connection.recv()
             except EOFError:
                 found = {"problem": "its process ended without an answer"}
-        answers.record(results, question, started, load, found)
+        answers.record(results, question, started, in_use, found)
         answers.write(path, results)
         taken = results["answers"][question.key]["seconds"]
         print(f"{head}: {'failed' if 'problem' in found else 'done'} in {taken:.0f} s.", file=sys.stderr)

@@ -1,8 +1,10 @@
 """`python -m benchmarks`: statistics, tables, pictures and documents, and peers that are missing or fail."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import answers, documents, growth, loading, network, roofline
+from benchmarks import answers, documents, growth, loading, measuring, network, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
 from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side
@@ -91,6 +93,23 @@ def test_an_errors_line_names_no_folder_of_the_machine():
         == "OSError: no a b/x.json in https://a.b/c"
     )
     assert len(describe(ValueError("x" * 1000))) < 250
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_cores_in_use_are_those_of_the_whole_machine(monkeypatch, tmp_path):
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(measuring, "STAT", stat)
+
+    def spend(seconds):
+        """Half a second of two cores at work, as the kernel writes it: user, nice, system, idle, disk, …"""
+        ticks = os.sysconf("SC_CLK_TCK") // 2
+        stat.write_text(f"cpu  {ticks} {ticks} 0 9999 777 0 0 0 0 0\ncpu0 1 2 3 4\n")
+        sleep(seconds)
+
+    stat.write_text("cpu  0 0 0 0 0 0 0 0 0 0\n")
+    sleep = time.sleep
+    monkeypatch.setattr(measuring.time, "sleep", spend)
+    assert measuring.cores_in_use(0.5) == pytest.approx(2, rel=0.1)
 
 
 def test_the_error_is_over_the_largest_logit():
