@@ -132,7 +132,7 @@ def write_files(work: Path, shape: tuple[int, ...], kind: str, connection: Any) 
     files = work / "files"
     files.mkdir(exist_ok=True)
     try:
-        path = files / {"onnx": "model.onnx", "openvino": "model.xml", "legacy": "legacy"}[kind]
+        path = files / {"onnx": "model.onnx", "openvino": "openvino.xml", "legacy": "legacy"}[kind]
         if not path.exists():
             WRITERS[kind](work, shape, path)
         connection.send(("done", None))
@@ -195,7 +195,7 @@ def entries(work: Path, shape: tuple[int, ...]) -> tuple[dict[str, tuple[str, Pa
             folder = work / "files" / "legacy"
             found[name + SERVER], found[name + PYTHON] = ("session", folder, False), ("python", folder, False)
         else:
-            file = work / "files" / ("model.onnx" if kind == "onnx" else "model.xml")
+            file = work / "files" / ("model.onnx" if kind == "onnx" else "openvino.xml")
             found[name] = (kind, file, False)
     return found, problems
 

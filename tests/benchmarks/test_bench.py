@@ -152,6 +152,14 @@ def test_growth_sets_attention_apart():
     assert "in proportion to the pixels" in growth.chart(result)
 
 
+def test_a_files_weights_count_and_anothers_do_not(tmp_path):
+    for name, size in {"a.xml": 5, "a.bin": 70, "b.onnx": 9, "folder/x": 1, "folder/in/y": 2}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    sizes = [loading.size_on_disk(tmp_path / name) for name in ("a.xml", "b.onnx", "folder")]
+    assert sizes == [75, 9, 3]
+
+
 def test_loading_is_compared_with_the_same_loader():
     def taken(load, first):
         return {"bytes": 5e6, "load": [load], "first": [first], "warm": [0.1]}
