@@ -69,7 +69,7 @@ class Answers:
         return self.call(tf.constant(values)).numpy()
 
     def save(self, values: None, request: dict) -> None:
-        """Save by hand, for any size: `save_pretrained(saved_model=True)` fails, and saving the object too."""
+        """Save by hand, for any size: `save_pretrained(saved_model=True)` fails, saving the object too."""
         spec = tf.TensorSpec([None, 3, None, None], tf.float32, name="pixel_values")
         function = tf.function(lambda pixel_values: {"logits": self.model(pixel_values).logits}, [spec])
         module = tf.Module()
