@@ -100,6 +100,8 @@ def main() -> None:
     page = options.json.with_suffix(".md")
     page.write_text(documents.tables(options.results, pictures=pictures.name) + "\n", encoding="utf-8")
     print(f"The tables are in {page}; every measured time: {options.json}", file=sys.stderr)
+    if not options.source:
+        print(f"What the libraries printed: {options.json.with_suffix('.log')}", file=sys.stderr)
     for path in options.write:
         documents.write(options.results, path)
         print(f"The tables are in {path}.", file=sys.stderr)

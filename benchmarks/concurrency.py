@@ -37,9 +37,6 @@ def serve(
 ) -> None:
     """Measure cases (callers, batch) under one Session's threads; runs in a process of its own."""
     try:
-        import os
-
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from benchmarks.request import photograph
         from benchmarks.sides.ours import session_of
 

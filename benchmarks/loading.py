@@ -9,6 +9,7 @@ and so are in the page cache. The sides take turns. Part of `python -m benchmark
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 import traceback
@@ -108,9 +109,6 @@ LOADERS: dict[str, Callable[[Path, int], Call]] = {
 
 def load(loader: str, path: Path, shape: tuple[int, ...], threads: int, connection: Any) -> None:
     """Send the seconds of loading, of the first answer and of the fourth; runs in a process of its own."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         import_library(loader, threads)

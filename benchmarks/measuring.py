@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STAT = Path("/proc/stat")
+STAT, MEMORY = Path("/proc/stat"), Path("/proc/meminfo")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -45,6 +47,14 @@ def in_turns(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
             run()
             seconds[side].append(time.perf_counter() - start)
     return seconds
+
+
+def quiet() -> None:
+    """Keep what libraries say about themselves out of the progress, here and in processes made from here."""
+    os.environ.update(
+        TF_CPP_MIN_LOG_LEVEL="3", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", PYTHONWARNINGS="ignore"
+    )
+    warnings.simplefilter("ignore")
 
 
 class Ratio(NamedTuple):
@@ -105,6 +115,14 @@ def busy_ticks() -> int:
     """Return the ticks that all cores have spent on anything but idling and waiting for a disk."""
     user, nice, system, _, _, *interrupts = map(int, STAT.read_text().split("\n", 1)[0].split()[1:8])
     return user + nice + system + sum(interrupts)
+
+
+def available_memory() -> float:
+    """Return the bytes that programs can still take; Linux only, elsewhere no limit."""
+    if not MEMORY.exists():
+        return math.inf
+    lines = MEMORY.read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
 def resident(field: str) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import process
+from benchmarks.measuring import process, quiet
 
 # The exports by name, and the options of each.
 EXPORTS: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16": {"precision": "bfloat16"}}
@@ -36,7 +36,7 @@ def prepare(
         The variant's folder of work.
 
     Raises:
-        RuntimeError: the process that writes them failed; why stands above.
+        RuntimeError: the process that writes them failed, and printed why.
     """
     work = models / f"{variant}-{classes}"
     if (work / "fold.npz").exists() and all(_export(work, name) or _reason(work, name) for name in exports):
@@ -46,15 +46,13 @@ def prepare(
         try:
             connection.recv()
         except EOFError:
-            raise RuntimeError(f"the files of {variant} could not be written; why stands above") from None
+            raise RuntimeError(f"the files of {variant} could not be written; why was printed") from None
     return work
 
 
 def write(work: Path, variant: str, classes: int, exports: tuple[str, ...], connection: Any) -> None:
     """Do `prepare`'s work, in a process of its own."""
-    import os
-
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet()
     from tf_segformer import TFSegformerForSemanticSegmentation
     from tf_segformer.folding import fold_projections
     from torch_ref.seeded import write_seeded_checkpoint

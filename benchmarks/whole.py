@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import request
+from benchmarks.models import prepare, require_export
 
 DEFAULTS: dict[str, Any] = {
     "variant": "b0",
@@ -18,10 +20,15 @@ DEFAULTS: dict[str, Any] = {
 
 
 def measure(options: dict[str, Any], models: Path) -> dict[str, Any]:
-    """Return what `request.measure` does; its checkpoint and export are kept under `models`."""
+    """Return what `request.measure` does, with the checkpoint and export that other questions share."""
     options = {**DEFAULTS, **options}
-    work = models / "request" / options["variant"]
-    return request.measure(Namespace(**options, work=work))
+    ready = prepare(models, options["variant"], exports=("float32",))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        request.exported(work).parent.mkdir(parents=True)
+        request.exported(work).symlink_to(require_export(ready))
+        (work / "checkpoint").symlink_to(ready / "checkpoint")
+        return request.measure(Namespace(**options, work=work))
 
 
 def report(result: dict[str, Any]) -> str:

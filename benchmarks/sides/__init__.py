@@ -11,7 +11,6 @@ import importlib
 import importlib.util
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import Memory, memory_of
+from benchmarks.measuring import Memory, memory_of, quiet
 from benchmarks.models import missing_export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,11 +99,8 @@ class Side:
         """Make it, in this process."""
         # Before the libraries are loaded: their thread pools read it once.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("TQDM_DISABLE", "1")
-        warnings.simplefilter("ignore")  # of the peers' own conversions; progress must stay legible
+        quiet()
         module, _, function = self.make.partition(":")
         make = getattr(importlib.import_module(f"benchmarks.sides.{module}"), function)
         network: Network = make(work, shape, threads, **self.arguments)

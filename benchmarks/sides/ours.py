@@ -13,6 +13,7 @@ from benchmarks.sides import Network
 
 def session_of(folder: Path, threads: int, inter_op: int = 1) -> tuple[tf.compat.v1.Session, dict]:
     """Load a SavedModel as a server does: a TF1 Session and the signatures."""
+    tf.get_logger().setLevel("ERROR")  # it would say that this way of loading is old, as servers are
     options = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=threads, inter_op_parallelism_threads=inter_op
     )

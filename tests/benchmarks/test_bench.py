@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import answers, documents, growth, loading, measuring, network, roofline
+from benchmarks import answers, documents, growth, labels, loading, measuring, network, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
 from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side
@@ -150,6 +150,19 @@ def test_growth_sets_attention_apart():
     assert "| 500 × 500 | 1.2000 | 0.0500 | 1.0000 | 25 % |" in report
     assert "| 1000 × 1000 | 1.8000 | 0.8000 | 1.0000 | 50 % |" in report
     assert "in proportion to the pixels" in growth.chart(result)
+
+
+def test_label_maps_too_large_for_the_memory_are_left_out(monkeypatch):
+    asked = []
+    monkeypatch.setattr(labels, "available_memory", lambda: 2 * 4 * 100 * 64 * 48 + 1)
+    monkeypatch.setattr(labels.label_map, "measure", lambda options: asked.append(options) or [])
+    result = labels.measure({"sizes": ["64x48", "64x64"], "classes": [50, 100]}, Path())
+    assert [options.sizes for options in asked] == [["64x48", "64x64"], ["64x48"]]
+    assert [options.logits[2] for options in asked] == [50, 100]
+    row = {"task": "labels", "kind": "regions", "size": "64x48", "different": 0}
+    row |= {"seconds": {"ours": 1, "pytorch": 3}, "all_seconds": {"ours": [1], "pytorch": [3]}}
+    report = labels.report({**result, "rows": {"100": [row]}})
+    assert "| 3.00 (3.00–3.00) |" in report and "too much memory: 64x64." in report
 
 
 def test_a_files_weights_count_and_anothers_do_not(tmp_path):
