@@ -20,6 +20,10 @@ from benchmarks.measuring import process, quiet
 # The exports by name, and the options of each.
 EXPORTS: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16": {"precision": "bfloat16"}}
 
+# The variant that is not seeded but trained: the bundled checkpoint.
+SCENES = "scenes"
+BUNDLED = Path(__file__).resolve().parents[1] / "examples" / "segformer-scenes"
+
 
 def prepare(
     models: Path, variant: str, classes: int = 150, exports: tuple[str, ...] = tuple(EXPORTS)
@@ -28,8 +32,8 @@ def prepare(
 
     Args:
         models: the folder of all variants.
-        variant: "b0" to "b5".
-        classes: of the seeded checkpoint.
+        variant: "b0" to "b5", or SCENES.
+        classes: of a seeded checkpoint.
         exports: which of EXPORTS are needed.
 
     Returns:
@@ -59,7 +63,10 @@ def write(work: Path, variant: str, classes: int, exports: tuple[str, ...], conn
 
     if not (work / "fold.npz").exists():
         shutil.rmtree(work, ignore_errors=True)  # from an interrupted run
-        write_seeded_checkpoint(work / "checkpoint", variant, num_labels=classes)
+        if variant == SCENES:
+            shutil.copytree(BUNDLED, work / "checkpoint")
+        else:
+            write_seeded_checkpoint(work / "checkpoint", variant, num_labels=classes)
         model = TFSegformerForSemanticSegmentation.from_pretrained(work / "checkpoint")
         model.save_pretrained(work / "legacy", safe_serialization=False)
         kernels, bias = fold_projections(model.decode_head)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import answers, documents, growth, labels, loading, measuring, network, roofline
+from benchmarks import answers, documents, growth, labels, loading, measuring, network, precision, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
 from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side
@@ -163,6 +163,21 @@ def test_label_maps_too_large_for_the_memory_are_left_out(monkeypatch):
     row |= {"seconds": {"ours": 1, "pytorch": 3}, "all_seconds": {"ours": [1], "pytorch": [3]}}
     report = labels.report({**result, "rows": {"100": [row]}})
     assert "| 3.00 (3.00–3.00) |" in report and "too much memory: 64x64." in report
+
+
+def test_precision_is_judged_by_labels_and_by_the_truth():
+    """Four pixels of two classes, one of them unlabelled; the other side has one more wrong."""
+    truth = np.array([[[0, 0], [1, 255]]])
+    right, other = np.array([[[0, 1], [1, 0]]]), np.array([[[1, 1], [1, 0]]])
+    logits = np.zeros((1, 2, 2, 2), np.float32)
+    found = precision.compared(logits + 2, other, truth, (logits + 1, right))
+    assert found == {"mean_iou": pytest.approx((0 + 1 / 3) / 2), "agreement": 0.75, "error": 1.0}
+    rows = [
+        {"side": EAGER, "problem": None, "precision": "float32", "mean_iou": 0.5, "agreement": 1, "error": 0},
+        {"side": OURS, "problem": None, "precision": "float32", **found},
+    ]
+    report = precision.report({"options": precision.DEFAULTS, "rows": rows})
+    assert f"| {OURS} | float32 | 16.67 | 33.333 | 75.000 % | 1.0e+00 |" in report
 
 
 def test_a_files_weights_count_and_anothers_do_not(tmp_path):
