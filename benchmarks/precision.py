@@ -137,7 +137,6 @@ def report(result: dict[str, Any]) -> str:
         below = "" if best is None else f"{100 * (best - row['mean_iou']):.3f}"
         equal = "" if row["agreement"] is None else f"{100 * row['agreement']:.3f} %"
         error = "" if row["error"] is None else f"{row['error']:.1e}"
-        lines.append(
-            f"| {row['side']} | {row['precision']} | {100 * row['mean_iou']:.2f} | {below} | {equal} | {error} |"
-        )
+        cells = [row["side"], row["precision"], f"{100 * row['mean_iou']:.2f}", below, equal, error]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
