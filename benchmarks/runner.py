@@ -33,6 +33,8 @@ def answer(question: Question, threads: int, models: Path, log: Path, connection
         options["threads"] = threads
     try:
         found = {"result": module.measure(options, models)}
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except Exception as error:
         traceback.print_exc(file=sys.__stderr__)
         found = {"problem": describe(error)}

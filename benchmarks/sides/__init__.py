@@ -40,8 +40,8 @@ class Network:
     finish: Callable[[Any], np.ndarray] = np.asarray
 
     def logits(self, given: Any) -> np.ndarray:
-        """Return float (N, classes, h, w)."""
-        return np.array(self.finish(self.call(given)))
+        """Return float32 (N, classes, h, w)."""
+        return np.array(self.finish(self.call(given)), np.float32)
 
     def seconds(self, given: Any) -> float:
         """Time one call."""
