@@ -13,7 +13,7 @@ PYTEST ?=
 # How many files make fuzz tries; another seed makes other files.
 FUZZ ?= 20000
 SEED ?= 0
-# More arguments for the benchmark: make bench-pixels BENCH='--write docs/performance.md'
+# More arguments for the benchmarks: make bench-full BENCH='--resume --write docs/performance.md README.md'
 BENCH ?=
 # More arguments for a new training: make train-scenes TRAIN='--seed 1'
 TRAIN ?=
@@ -30,7 +30,8 @@ export TF_CPP_MIN_LOG_LEVEL
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check test-slow fuzz false-alarms bench-pixels environments test-old-tensorflow
+.PHONY: help setup demo test check test-slow fuzz false-alarms environments test-old-tensorflow
+.PHONY: bench bench-full bench-pixels bench-environment
 .PHONY: train-scenes legacy-environment legacy-api test-legacy dist constraints clean
 
 help:
@@ -43,7 +44,7 @@ help:
 	@echo "  PYTHON=path                   the Python that makes the environment (3.11 to 3.13)"
 	@echo "  PYTEST='-k name -x'           more arguments for pytest"
 	@echo "  FUZZ=50000 SEED=1             number and seed of the files of make fuzz"
-	@echo "  BENCH='--repeats 9'           more arguments for make bench-pixels"
+	@echo "  BENCH='--resume'              more arguments for make bench, bench-full and bench-pixels"
 	@echo "  TRAIN='--seed 1'              more arguments for make train-scenes"
 	@echo "  WORKERS=2                     processes that share the tests of make test; 0 for a debugger"
 
@@ -92,6 +93,19 @@ train-scenes: setup ## trains the bundled checkpoint again, an hour on 2 cores: 
 
 false-alarms: setup ## 200 networks that are right on both sides: parity must flag none
 	@$(PY) -m parity false-alarms --count 200
+
+bench: bench-environment ## speed against PyTorch, ONNX Runtime, OpenVINO, keras-hub …, minutes: out/bench
+	@$(OLD_VENVS)/bench/bin/python -m benchmarks --plan quick $(BENCH)
+
+bench-full: bench-environment ## all variants, sizes, batches, memory, loading, serving; hours: out/bench
+	@$(OLD_VENVS)/bench/bin/python -m benchmarks --plan full $(BENCH)
+
+# Without the legacy class's environment the benchmark goes on, and says so in its tables.
+bench-environment: ## what the benchmark compares with: .venvs/bench and .venvs/legacy
+	@python=$$(sh tools/find-python.sh 3.11 3.13) && "$$python" tools/environment.py $(OLD_VENVS)/bench \
+	    --install '.[parity,serving]' openvino onnxruntime onnx keras-hub scipy \
+	    --constraints tests/environments/bench.txt $(if $(TORCH_INDEX),--torch-index '$(TORCH_INDEX)')
+	@$(MAKE) --no-print-directory legacy-environment || echo "The benchmark goes on without the legacy class."
 
 bench-pixels: setup ## speed and memory of resize, label map and request against PyTorch: out/pixels.json
 	@mkdir -p out && $(PY) -m benchmarks.pixels --json out/pixels.json $(BENCH)

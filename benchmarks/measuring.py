@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+STAT, MEMORY = Path("/proc/stat"), Path("/proc/meminfo")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -44,6 +49,14 @@ def in_turns(sides: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, 
     return seconds
 
 
+def quiet() -> None:
+    """Keep what libraries say about themselves out of the progress, here and in processes made from here."""
+    os.environ.update(
+        TF_CPP_MIN_LOG_LEVEL="3", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1", PYTHONWARNINGS="ignore"
+    )
+    warnings.simplefilter("ignore")
+
+
 class Ratio(NamedTuple):
     """The median and the quartiles of the ratios of times measured in turns."""
 
@@ -58,7 +71,11 @@ class Ratio(NamedTuple):
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     """Return how many times `under` goes into `over`, repetition by repetition."""
-    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    return summary([a / b for a, b in zip(over, under, strict=True)])
+
+
+def summary(ratios: Sequence[float]) -> Ratio:
+    """Return the median and the quartiles of ratios of pairs."""
     if len(ratios) == 1:
         return Ratio(ratios[0], ratios[0], ratios[0])
     low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -79,6 +96,33 @@ def memory_of(call: Callable[[], Any]) -> Memory:
     call()
     peak = resident("VmHWM")
     return Memory(peak - before, peak)
+
+
+def cores_in_use(seconds: float = 2.0) -> float:
+    """Return how many cores this machine uses while this process sleeps. Linux only; elsewhere 0.
+
+    The load average will not do between two measurements: it remembers the one before.
+    """
+    if not STAT.exists():
+        return 0.0
+    start, before = time.monotonic(), busy_ticks()
+    time.sleep(seconds)
+    ticks = busy_ticks() - before
+    return ticks / os.sysconf("SC_CLK_TCK") / (time.monotonic() - start)
+
+
+def busy_ticks() -> int:
+    """Return the ticks that all cores have spent on anything but idling and waiting for a disk."""
+    user, nice, system, _, _, *interrupts = map(int, STAT.read_text().split("\n", 1)[0].split()[1:8])
+    return user + nice + system + sum(interrupts)
+
+
+def available_memory() -> float:
+    """Return the bytes that programs can still take; Linux only, elsewhere no limit."""
+    if not MEMORY.exists():
+        return math.inf
+    lines = MEMORY.read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
 def resident(field: str) -> int:

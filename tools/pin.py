@@ -34,6 +34,8 @@ ENVIRONMENTS = {
         ["transformers==4.57.6", "tensorflow==2.19.*", "tf-keras==2.19.*"],
     ),
 }
+# What the benchmark compares with, beside the project itself and at the versions of constraints.txt.
+PEERS = ["openvino", "onnxruntime", "onnx", "keras-hub", "scipy"]
 # Sizes are said for the middle one of the supported Python versions; the others differ by little.
 PYTHON = "3.12"
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"))
@@ -42,14 +44,14 @@ CUDA = ("torch", "triton", "cuda-", "nvidia-")
 Package = dict[str, Any]
 
 
-def resolve(source: Path, constraint: str, *options: str) -> list[Package]:
-    """Return the packages (name, version, marker, wheels with sizes) that uv finds for ``source``."""
+def resolve(sources: list[Path], constraint: str, *options: str) -> list[Package]:
+    """Return the packages (name, version, marker, wheels with sizes) that uv finds for ``sources``."""
     with tempfile.TemporaryDirectory() as scratch:
         constraints, lock = Path(scratch) / "constraints.txt", Path(scratch) / "pylock.toml"
         constraints.write_text(constraint + "\n", encoding="utf-8")
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
         command += ["--python-version", "3.11", "--fork-strategy", "fewest", *options]
-        command += ["--constraint", str(constraints), "--output-file", str(lock), str(source)]
+        command += ["--constraint", str(constraints), "--output-file", str(lock), *map(str, sources)]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         packages: list[Package] = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
     return packages
@@ -86,6 +88,16 @@ def download_size(package: Package, system: str, machine: str) -> int:
     return max(sizes) if sizes else int(package["sdist"]["size"])
 
 
+def pins(packages: list[Package]) -> list[str]:
+    """Return the lines of a constraints file."""
+    names = [package["name"] for package in packages]
+    return sorted(
+        f"{package['name']}=={package['version']}"
+        + (f" ; {package['marker']}" if names.count(package["name"]) > 1 else "")
+        for package in packages
+    )
+
+
 def write(path: Path, packages: list[Package], subject: str) -> None:
     """Write one constraints file."""
     lines = [
@@ -100,29 +112,35 @@ def write(path: Path, packages: list[Package], subject: str) -> None:
         if system == "Linux" and cuda:
             line += f", of which torch with CUDA {cuda:.1f} GB (a CPU build is about 0.2 GB)"
         lines.append(line)
-    names = [package["name"] for package in packages]
-    pins = sorted(
-        f"{package['name']}=={package['version']}"
-        + (f" ; {package['marker']}" if names.count(package["name"]) > 1 else "")
-        for package in packages
-    )
-    path.write_text("\n".join([*lines, *pins]) + "\n", encoding="utf-8")
-    print(f"Wrote {path.relative_to(ROOT)}: {len(pins)} packages")
+    pinned = pins(packages)
+    path.write_text("\n".join([*lines, *pinned]) + "\n", encoding="utf-8")
+    print(f"Wrote {path.relative_to(ROOT)}: {len(pinned)} packages")
     print("\n".join(line for line in lines if "download" in line))
+
+
+def with_requirements(requirements: list[str], constraint: str, *, project: bool = False) -> list[Package]:
+    """Resolve some requirements, alone or beside this project."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "requirements.in"
+        source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+        if not project:
+            return resolve([source], constraint)
+        return resolve(
+            [ROOT / "pyproject.toml", source], constraint, "--extra", "parity", "--extra", "serving"
+        )
 
 
 def main() -> None:
     """Write all constraints files."""
-    packages = resolve(ROOT / "pyproject.toml", PYTORCH, "--extra", "dev")
+    packages = resolve([ROOT / "pyproject.toml"], PYTORCH, "--extra", "dev")
     write(ROOT / "constraints.txt", packages, "Everything that `make demo` and `make test` install.")
+    environments = ROOT / "tests" / "environments"
     for name, (subject, requirements, constraints) in ENVIRONMENTS.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            source = Path(scratch) / "requirements.in"
-            source.write_text("\n".join(requirements) + "\n", encoding="utf-8")
-            packages = resolve(source, "\n".join(constraints))
         target = "make legacy-environment" if name == "legacy" else "make environments"
-        path = ROOT / "tests" / "environments" / f"{name}.txt"
-        write(path, packages, f"{subject}, for `{target}`.")
+        found = with_requirements(requirements, "\n".join(constraints))
+        write(environments / f"{name}.txt", found, f"{subject}, for `{target}`.")
+    found = with_requirements(PEERS, "\n".join(pins(packages)), project=True)
+    write(environments / "bench.txt", found, "The project and what it is measured against, for `make bench`.")
 
 
 if __name__ == "__main__":

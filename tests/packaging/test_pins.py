@@ -35,6 +35,15 @@ def test_a_pin_is_one_exact_public_version_that_any_machine_can_install(path):
     assert len(unmarked) == len(set(unmarked))
 
 
+def test_the_benchmark_measures_the_versions_that_are_tested():
+    tested, measured = (
+        {canonicalize_name(pin.name): str(pin.specifier) for pin in pins(path)}
+        for path in (ROOT / "constraints.txt", ROOT / "tests/environments/bench.txt")
+    )
+    assert tested.items() & measured.items() == {pin for pin in measured.items() if pin[0] in tested}
+    assert {"openvino", "onnxruntime", "keras-hub", "tensorflow", "torch"} <= measured.keys()
+
+
 @pytest.mark.parametrize("extra", [None, *PROJECT["optional-dependencies"]])
 def test_every_range_contains_its_pin(extra):
     pinned = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins(ROOT / "constraints.txt")}

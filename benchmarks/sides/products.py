@@ -1,0 +1,71 @@
+"""What a network is measured against: plain matrix products, and attention's own two products."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.sides import Network
+
+# Large enough that the rate no longer grows; 17 billion multiply-adds take a tenth of a second on two cores.
+SIZE = 2560
+
+
+def tensorflow_product(
+    work: Path, shape: tuple[int, ...], threads: int, *, precision: str = "float32"
+) -> Network:
+    """A square matrix product in TensorFlow."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    left, right = (tf.cast(tf.random.normal((SIZE, SIZE)), precision) for _ in range(2))
+    product = tf.function(lambda a, b: tf.matmul(a, b), autograph=False)
+    return Network(lambda _: product(left, right)[0, 0].numpy(), finish=nothing)
+
+
+def pytorch_product(
+    work: Path, shape: tuple[int, ...], threads: int, *, precision: str = "float32"
+) -> Network:
+    """A square matrix product in PyTorch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    left, right = (torch.randn(SIZE, SIZE).to(getattr(torch, precision)) for _ in range(2))
+    return Network(lambda _: (left @ right)[0, 0].item(), finish=nothing)
+
+
+def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Network:
+    """Scores, softmax and weighted values of every block, at the network's sizes, and nothing else."""
+    import tensorflow as tf
+
+    from tf_segformer.configuration import read_config
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    config = read_config(work / "checkpoint" / "config.json")
+    stages = []
+    height, width = shape[2:]
+    for stage, channels in enumerate(config.hidden_sizes):
+        height, width = (-(-side // config.strides[stage]) for side in (height, width))
+        heads, reduction = config.num_attention_heads[stage], config.sr_ratios[stage]
+        queries, keys = height * width, (height // reduction) * (width // reduction)
+        query, key, value = (
+            tf.random.normal((shape[0], heads, tokens, channels // heads)) for tokens in (queries, keys, keys)
+        )
+        stages.append((query, key, value))
+
+    @tf.function(autograph=False)
+    def run(stages: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+        ends = []
+        for (x, key, value), depth in zip(stages, config.depths, strict=True):
+            for _ in range(depth):  # each on the one before, so that none is left out
+                x = tf.matmul(tf.nn.softmax(tf.matmul(x, key, transpose_b=True)), value)
+            ends.append(x[0, 0, 0, 0])
+        return tf.add_n(ends)
+
+    return Network(lambda _: run(stages).numpy(), finish=nothing)
+
+
+def nothing(result: object) -> np.ndarray:
+    """Return no logits."""
+    return np.zeros(0, np.float32)
