@@ -15,9 +15,9 @@ import tensorflow as tf
 from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
 from serving.options import ExportOptions
-from serving.precision import LowPrecisionModel, describe_precision, summary
+from serving.precision import LowPrecisionModel, allowance, describe_precision, summary
 from serving.signatures import input_spec, trace_signatures
-from serving.verification import ALLOWANCES, check_in_fresh_process, example_values, expected_answers
+from serving.verification import check_in_fresh_process, example_values, expected_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.labels import LabelSet, label_set_for
@@ -95,7 +95,8 @@ def export_saved_model(
         requests = warmup_requests(signatures, processing, batch_sizes)
         write_warmup_records(extra / WARMUP_FILE, destination.name, requests)
 
-        answering, precision = model, None
+        answering: Any = model
+        precision = None
         if options.precision != "float32":
             progress(f"Comparing {options.precision} with float32")
             answering = LowPrecisionModel(module.network)
@@ -108,7 +109,7 @@ def export_saved_model(
             for name, signature in signatures.items()
         }
         expected = expected_answers(answering, processing, label_set, options)
-        report = check_in_fresh_process(unfinished.path, inputs, expected, ALLOWANCES[options.precision])
+        report = check_in_fresh_process(unfinished.path, inputs, expected, allowance(precision))
         content = {
             "checkpoint": manifest.describe_checkpoint(model_folder),
             "packages": manifest.describe_packages(),

@@ -131,6 +131,8 @@ def _normalize(x: tf.Tensor) -> tf.Tensor:
         mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
         return (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
     count, channels = tf.shape(x)[0], x.shape[1]
+    # Keeps the optimiser from moving a cast past the reshape, behind which it finds no LayerNorm.
+    x = tf.ensure_shape(x, (None, channels))
     normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
         tf.reshape(x, (1, count, channels, 1)),
         scale=tf.ones([count]),
