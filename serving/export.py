@@ -15,6 +15,7 @@ import tensorflow as tf
 from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
 from serving.options import ExportOptions
+from serving.precision import LowPrecisionModel, allowance, describe_precision, summary
 from serving.signatures import input_spec, trace_signatures
 from serving.verification import check_in_fresh_process, example_values, expected_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
@@ -64,6 +65,7 @@ def export_saved_model(
         serving.layout.LayoutError: the version exists, or the destination cannot be written.
         serving.verification.CheckFailedError: the written version failed its check.
         ExportError: the model cannot be exported so, or there is no space.
+        serving.precision.PrecisionError: the checkpoint does not fit the chosen precision.
     """
     destination = Path(destination)
     options = options or ExportOptions()
@@ -93,18 +95,27 @@ def export_saved_model(
         requests = warmup_requests(signatures, processing, batch_sizes)
         write_warmup_records(extra / WARMUP_FILE, destination.name, requests)
 
+        answering: Any = model
+        precision = None
+        if options.precision != "float32":
+            progress(f"Comparing {options.precision} with float32")
+            answering = LowPrecisionModel(module.network)
+            precision = describe_precision(model, answering, processing, options)
+            progress(summary(precision))
+
         progress("Checking the SavedModel in a fresh process")
         inputs = {
             name: {input_spec(signature).name: example_values(input_spec(signature).dtype)}
             for name, signature in signatures.items()
         }
-        expected = expected_answers(model, processing, label_set, options)
-        report = check_in_fresh_process(unfinished.path, inputs, expected)
+        expected = expected_answers(answering, processing, label_set, options)
+        report = check_in_fresh_process(unfinished.path, inputs, expected, allowance(precision))
         content = {
             "checkpoint": manifest.describe_checkpoint(model_folder),
             "packages": manifest.describe_packages(),
             "preprocessing": processing.to_dict(),
             "options": options.to_dict(),
+            "precision": precision,
             "label_set": label_set.name,
             "batch_sizes": batch_sizes,
             "signatures": report["signatures"],

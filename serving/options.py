@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from tf_segformer.confidence import Measure
 from tf_segformer.resampling import PASS_ORDERS, PassOrder
@@ -11,6 +11,8 @@ from tf_segformer.resizing import Resizing
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 200_000_000
+Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
@@ -30,6 +32,7 @@ class ExportOptions:
             refuses each as it does a damaged file.
         pillow: the Pillow that resizing follows: the order of its two passes changed in version 13.
         confidence: the measure of `segment_with_confidence`; see `tf_segformer.confidence`.
+        precision: of the network's matrix products and weights; see `tf_segformer.inference`.
 
     Raises:
         ValueError: a choice has no usable value.
@@ -42,6 +45,7 @@ class ExportOptions:
     webp: bool = True
     pillow: PassOrder = "pillow>=13"
     confidence: Measure = "probability"
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes"):
@@ -52,6 +56,8 @@ class ExportOptions:
             raise ValueError(f"pillow is {self.pillow!r}; expected one of {', '.join(PASS_ORDERS)}.")
         if self.confidence not in MEASURES:
             raise ValueError(f"confidence is {self.confidence!r}; expected one of {', '.join(MEASURES)}.")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choices, ready for JSON."""

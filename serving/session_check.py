@@ -36,6 +36,8 @@ REST_DTYPES = {
 }
 # Outputs that are means over the pixels of a label map.
 STATISTICS = ("class_share", "class_confidence")
+CONFIDENCE_PICTURE = "confidence_png_bytes"
+LEVEL = 257  # one of 8 bits, decoded as 16
 INIT_OP_SIGNATURE = "__saved_model_init_op"
 
 
@@ -228,14 +230,19 @@ def _describe(info: Any) -> dict[str, Any]:
 
 
 def compare(
-    found: dict[str, np.ndarray], expected: dict[str, np.ndarray], tolerance: float, ties: float
+    found: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    tolerance: float,
+    ties: float,
+    levels: int = 0,
 ) -> tuple[list[str], dict[str, Any]]:
     """Compare named arrays; return the differences beyond what is allowed, and what was measured.
 
     Floats may differ by ``tolerance`` times the largest expected value. Integers, and the pixels of
     PNG images, may differ in a share of ``ties`` of the values: where two classes are equal but for
     the last bit, another order of summation may turn the winner round. So may the statistics of such
-    pixels: a class's share, and its confidence weighted by that share.
+    pixels: a class's share, and its confidence weighted by that share. Of a confidence picture, whose
+    8-bit levels are rounded floats, a pixel counts as different only beyond ``levels`` levels.
     """
     differences, measured = [], {}
     for name in sorted(set(found) | set(expected)):
@@ -258,7 +265,10 @@ def compare(
             if not error <= allowed:  # a NaN fails, too
                 differences.append(f"{name}: off by {error:.3g}, allowed {allowed:.3g}")
         else:
-            count = int((ours != theirs).sum())
+            different = ours != theirs
+            if name.endswith(CONFIDENCE_PICTURE) and ours.dtype != object:
+                different = np.abs(ours.astype(np.int64) - theirs) > levels * LEVEL
+            count = int(different.sum())
             measured[name] = {"values": int(ours.size), "different": count}
             if count > ties * ours.size:
                 differences.append(f"{name}: {count} of {ours.size} values differ")
@@ -329,6 +339,12 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=1e-3,
         help="with --expect: share of labels and pixels that may differ",
     )
+    parser.add_argument(
+        "--levels",
+        type=int,
+        default=0,
+        help="with --expect: by how many of its 255 levels a pixel of a confidence picture may differ",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     return parser.parse_args(arguments)
@@ -387,7 +403,7 @@ def check(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, np.nda
     if options.expect:
         expected = read_npz(options.expect)
         report["differences"], report["compared"] = compare(
-            answers, expected, options.tolerance, options.ties
+            answers, expected, options.tolerance, options.ties, options.levels
         )
         if not answers:
             report["differences"] = ["nothing was compared: no signature was run"]

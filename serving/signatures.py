@@ -45,13 +45,14 @@ def trace_signatures(
         What ``tf.saved_model.save`` takes: a module that tracks the network's variables and nothing
         else (no Keras object reaches the file), and the concrete functions by signature name.
     """
+    options = options or ExportOptions()
     module = tf.Module()
-    module.network = model.fold_for_inference()
+    module.network = model.fold_for_inference(None if options.precision == "float32" else options.precision)
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
     values_spec = pixel_values_spec(model.config.num_channels)
     network = trace_network(module.network, model.config.num_channels)
-    segmenter = Segmenter(network, model.config, processing, options or ExportOptions())
+    segmenter = Segmenter(network, model.config, processing, options)
     pictures = Pictures(segmenter, label_set)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:

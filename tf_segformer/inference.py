@@ -4,6 +4,8 @@ What only training needs is gone, weights that multiply each other are multiplie
 each step has the form that TensorFlow's graph optimiser joins into one oneDNN kernel on a CPU:
 
 - dense layer: a product of matrices (rank 2) and `bias_add` → `_FusedMatMul`;
+- residual connection: `add_n` of such a layer and what it is added to → the same `_FusedMatMul`. With `+`
+  the optimiser would have to prove that the shapes are equal, and cannot;
 - LayerNorm: batch norm over "channels" that are the tokens, times gamma plus beta → `_MklLayerNorm`;
 - patch embedding and sequence reduction: pad, `conv2d`, `bias_add` → `_FusedConv2D`;
 - Mix-FFN: depthwise convolution and `bias_add` → `_FusedDepthwiseConv2dNative`.
@@ -14,7 +16,6 @@ A feature map is passed on as tokens (N, C) with its sizes (B, H, W).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,21 +23,20 @@ import numpy as np
 import tensorflow as tf
 
 from tf_segformer.folding import fold_projections
-from tf_segformer.layers import LAYER_NORM_EPSILON, require_at_least
+from tf_segformer.inference_layers import (
+    Linear,
+    Norm,
+    Numbers,
+    Size,
+    Weight,
+    feature_map,
+    numbers_of,
+    scaled_gelu,
+    scoped,
+    tokens,
+)
+from tf_segformer.layers import require_at_least
 from tf_segformer.numerics import ACTIVATIONS, resize_bilinear
-
-Size = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # B, H, W
-
-
-def scoped(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Name the operations of a part's call after the part, below those that call it."""
-
-    @functools.wraps(call)
-    def within(part: tf.Module, *args: Any) -> Any:
-        with tf.name_scope(part.name):
-            return call(part, *args)
-
-    return within
 
 
 class Prediction(NamedTuple):
@@ -57,28 +57,32 @@ class InferenceNetwork(tf.Module):
     Args:
         model: a `TFSegformerForSemanticSegmentation` in float32 or float64. Its weights are copied: what
             becomes of the model later changes nothing here.
+        precision: None for the model's own, or ``bfloat16``: matrix products and convolutions then take
+            and give bfloat16, and their weights are kept in it as constants of the graph. The images, the
+            residual connections, LayerNorm, GELU, the finest projection of the head and the logits stay
+            in float32.
 
     Raises:
-        ValueError: the model computes in another dtype.
+        ValueError: the model computes in another dtype, or there is no such precision.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, precision: str | None = None) -> None:
         super().__init__(name="inference")
         if model.dtype_policy.name not in ("float32", "float64"):
             raise ValueError(
                 f"The model's dtype policy is {model.dtype_policy.name}; expected float32 or float64. "
                 "Load it with dtype='float32'."
             )
-        dtype = model.compute_dtype
-        self.dtype = tf.as_dtype(dtype)
+        numbers = numbers_of(precision or model.compute_dtype)
+        self.dtype = tf.as_dtype(numbers.rest)
         encoder, head = model.segformer.encoder, model.decode_head
         self.stages = [
-            Stage(model.config, stage, *parts, dtype)
+            Stage(model.config, stage, *parts, numbers)
             for stage, parts in enumerate(
                 zip(encoder.patch_embeddings, encoder.blocks, encoder.layer_norms, strict=True)
             )
         ]
-        self.head = Head(head, dtype)
+        self.head = Head(head, numbers)
 
     @scoped
     def __call__(self, pixel_values: tf.Tensor) -> Prediction:
@@ -99,26 +103,27 @@ class Stage(tf.Module):
     """Patch embedding, transformer blocks and LayerNorm of one stage."""
 
     def __init__(
-        self, config: Any, number: int, embedding: Any, blocks: list[Any], layer_norm: Any, dtype: str
+        self, config: Any, number: int, embedding: Any, blocks: list[Any], layer_norm: Any, numbers: Numbers
     ) -> None:
         super().__init__(name=f"stage_{number}")
         self.number = number
         self.reduction = config.sr_ratios[number]
         self.stride = config.strides[number]
         self.padding = config.patch_sizes[number] // 2
-        self.embedding = Linear(embedding.proj, dtype)
-        self.embedding_norm = Norm(embedding.layer_norm, dtype)
-        self.blocks = [Block(block, config.hidden_act, dtype) for block in blocks]
-        self.norm = Norm(layer_norm, dtype)
+        self.embedding = Linear(embedding.proj, numbers if number else numbers.without_products())
+        self.embedding_norm = Norm(embedding.layer_norm, numbers)
+        self.blocks = [Block(block, config.hidden_act, numbers) for block in blocks]
+        self.norm = Norm(layer_norm, numbers)
 
     @scoped
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """(B, H, W, C_in) → (B, ⌈H/stride⌉, ⌈W/stride⌉, C)."""
         border = [self.padding, self.padding]
+        dtype, x = x.dtype, tf.cast(x, self.embedding.dtype)
         x = self.embedding.convolve(tf.pad(x, [[0, 0], border, border, [0, 0]]), self.stride)
         x = require_at_least(x, self.reduction, self.number)
         size = tuple(tf.unstack(tf.shape(x)[:3]))
-        x = self.embedding_norm(tokens(x))
+        x = self.embedding_norm(tokens(tf.cast(x, dtype)))
         for block in self.blocks:
             x = block(x, size)
         return feature_map(self.norm(x), size)
@@ -127,49 +132,53 @@ class Stage(tf.Module):
 class Block(tf.Module):
     """x + attention(LN(x)), then x + Mix-FFN(LN(x))."""
 
-    def __init__(self, block: Any, activation: str, dtype: str) -> None:
+    def __init__(self, block: Any, activation: str, numbers: Numbers) -> None:
         super().__init__(name=block.name.replace(".", "_"))
-        self.norm_1 = Norm(block.layer_norm_1, dtype)
-        self.attention = Attention(block.attention, dtype)
-        self.norm_2 = Norm(block.layer_norm_2, dtype)
-        self.mlp = MixFFN(block.mlp, activation, dtype)
+        self.norm_1 = Norm(block.layer_norm_1, numbers)
+        self.attention = Attention(block.attention, numbers)
+        self.norm_2 = Norm(block.layer_norm_2, numbers)
+        self.mlp = MixFFN(block.mlp, activation, numbers)
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
         """(N, C) → (N, C)."""
-        x = self.attention(self.norm_1(x), size) + x
-        return self.mlp(self.norm_2(x), size) + x
+        x = tf.add_n([tf.cast(self.attention(self.norm_1(x), size), x.dtype), x])
+        return tf.add_n([tf.cast(self.mlp(self.norm_2(x), size), x.dtype), x])
 
 
 class Attention(tf.Module):
     """Efficient self-attention (section 3.1, eq. 1-2) with the scale of the scores in the query's weights."""
 
-    def __init__(self, attention: Any, dtype: str) -> None:
+    def __init__(self, attention: Any, numbers: Numbers) -> None:
         super().__init__(name="attention")
         layer = attention.self_attention
         self.heads, self.head_size = layer.heads, layer.head_size
         self.reduction = layer.reduction
         if self.reduction > 1:
-            self.sr = Linear(layer.sr, dtype, name="sr")
-            self.sr_norm = Norm(layer.layer_norm, dtype)
-        self.query = Linear(layer.query, dtype, scale=layer.head_size**-0.5, name="query")
-        self.key = Linear(layer.key, dtype, name="key")
-        self.value = Linear(layer.value, dtype, name="value")
-        self.output = Linear(attention.output_projection.projection, dtype, name="output")
+            self.sr = Linear(layer.sr, numbers, name="sr")
+            self.sr_norm = Norm(layer.layer_norm, numbers)
+        self.query = Linear(layer.query, numbers, scale=layer.head_size**-0.5, name="query")
+        self.key = Linear(layer.key, numbers, name="key")
+        self.value = Linear(layer.value, numbers, name="value")
+        self.output = Linear(attention.output_projection.projection, numbers, name="output")
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
-        """(N, C) → (N, C)."""
-        reduced = x
+        """(N, C) → (N, C), in the dtype of the products."""
+        count, dtype = tf.shape(x)[0], x.dtype
+        reduced = x = tf.cast(x, self.query.dtype)
         if self.reduction > 1:
             reduced = self.sr.convolve(feature_map(x, size), self.reduction)
-            reduced = self.sr_norm(tokens(reduced))
+            reduced = self.sr_norm(tokens(tf.cast(reduced, dtype)))
+            reduced = tf.cast(reduced, x.dtype)
         batch = size[0]
         query, key, value = (
             self.split_heads(t, batch) for t in (self.query(x), self.key(reduced), self.value(reduced))
         )
-        probabilities = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # (B, h, Nq, Nkv)
-        return self.output(self.merge_heads(tf.matmul(probabilities, value)))
+        scores = tf.matmul(query, key, transpose_b=True)  # (B, h, Nq, Nkv)
+        shape = tf.shape(scores)
+        probabilities = tf.nn.softmax(tf.reshape(scores, (-1, shape[-1])))  # at rank 2 it is faster
+        return self.output(self.merge_heads(tf.matmul(tf.reshape(probabilities, shape), value), count))
 
     def split_heads(self, x: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         """(N, C) → (B, h, N/B, d)."""
@@ -177,11 +186,11 @@ class Attention(tf.Module):
             return tf.reshape(x, (batch, 1, -1, self.head_size))
         return tf.transpose(tf.reshape(x, (batch, -1, self.heads, self.head_size)), (0, 2, 1, 3))
 
-    def merge_heads(self, x: tf.Tensor) -> tf.Tensor:
+    def merge_heads(self, x: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """(B, h, N/B, d) → (N, C)."""
         if self.heads > 1:
             x = tf.transpose(x, (0, 2, 1, 3))
-        return tf.reshape(x, (-1, self.heads * self.head_size))
+        return tf.reshape(x, (count, self.heads * self.head_size))
 
 
 class MixFFN(tf.Module):
@@ -190,112 +199,47 @@ class MixFFN(tf.Module):
     GELU(y) is √½ z (1 + erf z) with z = √½ y. Both factors are in the weights before and after it.
     """
 
-    def __init__(self, mlp: Any, activation: str, dtype: str) -> None:
+    def __init__(self, mlp: Any, activation: str, numbers: Numbers) -> None:
         super().__init__(name="mlp")
         is_gelu = activation in ("gelu", "gelu_python")
         scale = np.sqrt(0.5) if is_gelu else 1.0
-        self.activate: Callable[[tf.Tensor], tf.Tensor] = _scaled_gelu if is_gelu else ACTIVATIONS[activation]
-        self.dense1 = Linear(mlp.dense1, dtype, name="dense1")
-        self.dwconv = Linear(mlp.dwconv.dwconv, dtype, scale=scale, name="dwconv")
-        self.dense2 = Linear(mlp.dense2, dtype, kernel_scale=scale, name="dense2")
+        self.activate: Callable[[tf.Tensor], tf.Tensor] = scaled_gelu if is_gelu else ACTIVATIONS[activation]
+        self.dense1 = Linear(mlp.dense1, numbers, name="dense1")
+        self.dwconv = Linear(mlp.dwconv.dwconv, numbers, scale=scale, name="dwconv")
+        self.dense2 = Linear(mlp.dense2, numbers, kernel_scale=scale, name="dense2")
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
-        """(N, C) → (N, C)."""
-        x = self.dwconv.convolve_depthwise(feature_map(self.dense1(x), size))
-        return self.dense2(tokens(self.activate(x)))
+        """(N, C) → (N, C), in the dtype of the products."""
+        count, dtype = tf.shape(x)[0], x.dtype
+        x = self.dense1(tf.cast(x, self.dense1.dtype))
+        x = self.dwconv.convolve_depthwise(feature_map(x, size))
+        x = self.activate(tf.cast(tokens(x, count), dtype))
+        return self.dense2(tf.cast(x, self.dense2.dtype))
 
 
 class Head(tf.Module):
     """The decode head, folded; see `folding`."""
 
-    def __init__(self, head: Any, dtype: str) -> None:
+    def __init__(self, head: Any, numbers: Numbers) -> None:
         super().__init__(name="head")
-        folded = fold_projections(head)
-        self.kernels = [tf.Variable(kernel, trainable=False, dtype=dtype) for kernel in folded.kernels]
-        self.bias = tf.Variable(folded.bias, trainable=False, dtype=dtype)
-        self.classifier = Linear(head.classifier, dtype, name="classifier")
+        (first, *kernels), bias = fold_projections(head)
+        self.first = Linear.of(first[None, None], bias, numbers.without_products(), name="first")
+        self.kernels = [Weight(kernel, numbers.products, numbers, "kernel") for kernel in kernels]
+        kernel, bias = np.asarray(head.classifier.kernel)[0, 0], head.classifier.bias
+        self.classifier = Linear.of(kernel, bias, numbers.without_products(), name="classifier")
 
     @scoped
     def __call__(self, features: list[tf.Tensor]) -> tf.Tensor:
         """Feature maps (B, H_i, W_i, C_i) → logits (B, H_1, W_1, num_labels)."""
         sizes = [tuple(tf.unstack(tf.shape(feature)[:3])) for feature in features]
-        first, *others = (
-            tf.matmul(tokens(feature), kernel) for feature, kernel in zip(features, self.kernels, strict=True)
-        )
         _, height, width = sizes[0]
-        x = feature_map(tf.nn.bias_add(first, self.bias), sizes[0])
-        for projected, size in zip(others, sizes[1:], strict=True):
-            x += resize_bilinear(feature_map(projected, size), height, width)
-        return self.classifier.convolve(tf.nn.relu(x), 1)
-
-
-class Linear(tf.Module):
-    """Kernel and bias of a Keras dense, convolution or depthwise convolution layer."""
-
-    def __init__(
-        self, layer: Any, dtype: str, scale: float = 1.0, kernel_scale: float = 1.0, name: str | None = None
-    ) -> None:
-        super().__init__(name=name)
-        kernel, bias = (np.asarray(weight, np.float64) * scale for weight in (layer.kernel, layer.bias))
-        self.kernel = tf.Variable(kernel * kernel_scale, trainable=False, dtype=dtype, name="kernel")
-        self.bias = tf.Variable(bias, trainable=False, dtype=dtype, name="bias")
-
-    @scoped
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, C_in) → (N, C)."""
-        return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
-
-    @scoped
-    def convolve(self, x: tf.Tensor, stride: int) -> tf.Tensor:
-        """(B, H, W, C_in) → (B, H', W', C), without padding."""
-        return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, stride, "VALID"), self.bias)
-
-    @scoped
-    def convolve_depthwise(self, x: tf.Tensor) -> tf.Tensor:
-        """(B, H, W, C) → (B, H, W, C), padded with zeros."""
-        return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, self.kernel, (1, 1, 1, 1), "SAME"), self.bias)
-
-
-class Norm(tf.Module):
-    """Gamma and beta of a LayerNorm."""
-
-    def __init__(self, layer: Any, dtype: str) -> None:
-        super().__init__(name="norm")
-        self.gamma = tf.Variable(np.asarray(layer.gamma), trainable=False, dtype=dtype, name="gamma")
-        self.beta = tf.Variable(np.asarray(layer.beta), trainable=False, dtype=dtype, name="beta")
-
-    @scoped
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, C) → (N, C)."""
-        return _normalize(x) * self.gamma + self.beta
-
-
-def _normalize(x: tf.Tensor) -> tf.Tensor:
-    """Zero mean and unit variance for each row of `x` (N, C)."""
-    if x.dtype == tf.float64:  # the fused operation has no float64
-        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
-        return (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
-    count, channels = tf.shape(x)[0], x.shape[1]
-    normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
-        tf.reshape(x, (1, count, channels, 1)),
-        scale=tf.ones([count]),
-        offset=tf.zeros([count]),
-        epsilon=LAYER_NORM_EPSILON,
-        data_format="NCHW",
-    )
-    return tf.reshape(normalized, (count, channels))
-
-
-def _scaled_gelu(z: tf.Tensor) -> tf.Tensor:
-    return z * (1.0 + tf.math.erf(z))
-
-
-def tokens(x: tf.Tensor) -> tf.Tensor:
-    """(B, H, W, C) → (N, C)."""
-    return tf.reshape(x, (-1, x.shape[-1]))
-
-
-def feature_map(x: tf.Tensor, size: Size) -> tf.Tensor:
-    """(N, C) → (B, H, W, C)."""
-    return tf.reshape(x, (*size, x.shape[-1]))
+        resized = []
+        for feature, kernel, size in zip(features[1:], self.kernels, sizes[1:], strict=True):
+            projected = tf.matmul(tokens(tf.cast(feature, kernel.dtype)), kernel())
+            projected = tf.cast(feature_map(projected, size), feature.dtype)
+            resized.append(tokens(resize_bilinear(projected, height, width)))
+        # Added as tokens, so that the optimiser adds the other term within the convolution.
+        coarse = feature_map(tf.add_n(resized), sizes[0])
+        x = tf.nn.relu(tf.add_n([self.first.convolve(features[0], 1), coarse]))
+        return feature_map(self.classifier(tokens(x)), sizes[0])

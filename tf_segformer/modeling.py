@@ -185,16 +185,19 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
         )
         return self._returned(output, return_dict)
 
-    def fold_for_inference(self) -> InferenceNetwork:
+    def fold_for_inference(self, precision: str | None = None) -> InferenceNetwork:
         """A copy of the forward pass that runs faster and cannot be trained; the exports hold it.
 
         The decode head's linear layers are multiplied together and each step has the form that TensorFlow's
         graph optimiser fuses. The logits are the same but for rounding. Call it within a `tf.function`.
 
+        Args:
+            precision: None for the model's own, or ``bfloat16``; see `InferenceNetwork`.
+
         Raises:
-            ValueError: the model's dtype policy is neither float32 nor float64.
+            ValueError: the model's dtype policy is neither float32 nor float64, or the precision is unknown.
         """
-        return InferenceNetwork(self)
+        return InferenceNetwork(self, precision)
 
     def hf_compute_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The loss of logits and labels; see `losses.segmentation_loss`. Override it to train on another.

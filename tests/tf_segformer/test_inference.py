@@ -9,9 +9,14 @@ from transformers import SegformerConfig
 
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.folding import fold_projections
+from tf_segformer.inference_layers import Linear
 from tf_segformer.numerics import resize_bilinear
+from tf_segformer.scenes import draw_scene
 
 TINY = Path(__file__).parents[1] / "fixtures" / "segmentation_tiny"
+BUNDLED = (
+    Path(__file__).parents[2] / "examples" / "segformer-scenes"
+)  # trained: random networks amplify noise
 
 
 def random_model(dtype="float64", **fields):
@@ -71,12 +76,12 @@ def test_in_float32_it_differs_by_rounding_only():
 
 
 def test_the_batch_and_the_size_are_free():
-    network = random_model("float32").fold_for_inference()
-    spec = tf.TensorSpec([None, None, None, 3])
+    network = random_model().fold_for_inference()
+    spec = tf.TensorSpec([None, None, None, 3], tf.float64)
     traced = tf.function(network, input_signature=[spec], autograph=False)
-    one = images(64, 64, "float32", batch=1)
-    assert error(traced(one).logits, network(tf.constant(one)).logits) <= 1e-6
-    assert traced(images(33, 95, "float32", batch=3)).logits.shape == (3, 9, 24, 11)
+    one = images(64, 64, "float64", batch=1)
+    assert error(traced(one).logits, network(tf.constant(one)).logits) <= 1e-12
+    assert traced(images(33, 95, "float64", batch=3)).logits.shape == (3, 9, 24, 11)
 
 
 def test_a_map_smaller_than_its_kernel_is_refused():
@@ -95,6 +100,35 @@ def test_training_the_model_afterwards_changes_nothing():
     for weight in model.weights:
         weight.assign(weight * 1.5)
     np.testing.assert_array_equal(network(values).logits, before)
+
+
+def test_in_bfloat16_it_differs_by_bfloat16s_rounding():
+    """Products of 8 bits move the logits by some percent here; wrong weights by as much as they are."""
+    scenes = np.stack([draw_scene(0, index, 128, 160).image for index in range(2)])
+    values = scenes.astype(np.float32) / 64 - 2
+    model = TFSegformerForSemanticSegmentation.from_pretrained(BUNDLED, data_format="channels_last")
+    network = tf.function(model.fold_for_inference("bfloat16"), autograph=False)
+    predicted = network(tf.constant(values))
+    assert predicted.logits.dtype == tf.float32
+    wanted = model(values).logits.numpy()
+    assert 1e-5 < np.abs(predicted.logits - wanted).mean() / np.abs(wanted).mean() < 3e-2
+
+
+def test_in_bfloat16_the_weights_are_constants_of_the_graph():
+    """OneDNN lays out constants once; variables it would lay out at every product."""
+    network = random_model("float32").fold_for_inference("bfloat16")
+    assert not network.variables
+    spec = tf.TensorSpec([None, None, None, 3])
+    graph = tf.function(network, autograph=False).get_concrete_function(spec).graph
+    constants = [node for node in graph.as_graph_def().node if node.op == "Const"]
+    kept = sum(node.attr["dtype"].type == tf.bfloat16.as_datatype_enum for node in constants)
+    linear = [part for part in network.submodules if isinstance(part, Linear)]
+    assert kept >= 2 * (len(linear) - 3) > 50  # all but the first convolution and the head's last two
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match=r"'float8'; expected float32, float64 or bfloat16"):
+        random_model("float32").fold_for_inference("float8")
 
 
 def test_mixed_precision_is_refused():

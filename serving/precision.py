@@ -1,0 +1,133 @@
+"""Networks that compute in less than float32: what they answer, and how far that is from float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.options import ExportOptions
+from serving.verification import FLOAT32, Allowance
+from tf_segformer.image_logits import segment_logits
+from tf_segformer.inference import InferenceNetwork
+from tf_segformer.postprocessing import label_map
+from tf_segformer.preprocessing import ImageProcessing
+from tf_segformer.scenes import draw_scene
+
+SCENES = 4
+SCENE_SIZE = (384, 512)
+# Bfloat16 moves the logits of seeded B0 and B4 by 0.4 % of the largest, of the bundled checkpoint by 3 %, of
+# random networks of few channels by 18 %; a wrong graph moves them by about as much as they are.
+LIMIT = 0.15
+
+
+class PrecisionError(RuntimeError):
+    """The network is too far from float32 to be its rounding."""
+
+
+class LowPrecisionModel:
+    """Answers as a Keras model does, by the network that an export holds.
+
+    The graph is optimised as a server's is, so that what it answers is what the server must answer: in
+    less than float32 another order of the same steps gives other labels.
+    """
+
+    def __init__(self, network: InferenceNetwork) -> None:
+        self._run = tf.function(lambda values: network(values), autograph=False, reduce_retracing=True)
+
+    def __call__(self, values: Any, **_: Any) -> Any:
+        """Return `logits` and `hidden_states` for pixel values (B, H, W, 3)."""
+        prediction = self._run(tf.constant(values, tf.float32))
+        return SimpleNamespace(logits=prediction.logits, hidden_states=prediction.hidden_states)
+
+
+def describe_precision(
+    exact: Any,
+    network: Any,
+    processing: ImageProcessing,
+    options: ExportOptions,
+    images: Sequence[np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """Compare a network of less than float32 with the float32 model, from pixels to labels.
+
+    Args:
+        exact: the float32 model.
+        network: what the export computes; called as `exact` is.
+        processing: how the checkpoint wants images prepared.
+        options: those of the export.
+        images: uint8 [H, W, 3] each; None for drawn scenes.
+
+    Returns:
+        For the manifest: ``precision``; ``images``, their number; ``logit_error``, the largest difference
+        as a share of the largest float32 logit; ``label_agreement``, the share of pixels with the same
+        label; ``miou``, the mean IoU with the float32 labels taken as true.
+
+    Raises:
+        PrecisionError: the logits differ by more than rounding could move them.
+    """
+    if images is None:
+        images = [draw_scene(0, index, *SCENE_SIZE).image for index in range(SCENES)]
+
+    def logits(model: Any, pixels: np.ndarray) -> np.ndarray:
+        return segment_logits(
+            tf.constant(pixels),
+            processing,
+            options.resizing,
+            lambda values: model(values, training=False).logits,
+            exact.config.num_labels,
+            pass_order=options.pillow,
+        ).numpy()
+
+    differences, scales, pairs = [], [], []
+    for pixels in images:
+        wanted, found = (logits(model, pixels) for model in (exact, network))
+        differences.append(np.abs(found - wanted).max())
+        scales.append(np.abs(wanted).max())
+        pairs.append([label_map(logits, *pixels.shape[:2]).numpy().ravel() for logits in (wanted, found)])
+    error = float(max(differences) / max(scales))
+    if not error <= LIMIT:  # a NaN is refused, too
+        raise PrecisionError(
+            f"In {options.precision} the logits are off by {error:.2g} of the largest; at most {LIMIT} is "
+            "rounding. The checkpoint's numbers do not fit this precision: export it in float32."
+        )
+    wanted, found = (np.concatenate(labels) for labels in zip(*pairs, strict=True))
+    return {
+        "precision": options.precision,
+        "images": len(pairs),
+        "logit_error": error,
+        "label_agreement": float(np.mean(wanted == found)),
+        "miou": _mean_iou(wanted, found),
+    }
+
+
+def allowance(measured: dict[str, Any] | None) -> Allowance:
+    """By how much answers may differ from those of one image at a time.
+
+    Another batch is another order of sums, and so another rounding: of the size of what was measured
+    against float32 (None: the export is float32).
+    """
+    if measured is None:
+        return FLOAT32
+    disagreement = 1 - measured["label_agreement"]
+    return Allowance(max(2e-2, measured["logit_error"]), max(2e-2, disagreement), levels=16)
+
+
+def summary(measured: dict[str, Any]) -> str:
+    """Return a line about what `describe_precision` measured."""
+    return (
+        f"{measured['precision']} against float32 on {measured['images']} images: logits within "
+        f"{measured['logit_error']:.1e} of the largest, {measured['label_agreement']:.2%} of the labels the "
+        f"same, mIoU {measured['miou']:.4f}"
+    )
+
+
+def _mean_iou(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Mean IoU over the classes that are in either of two label maps."""
+    classes = int(max(wanted.max(), found.max())) + 1
+    confusion = np.bincount(wanted.astype(np.int64) * classes + found, minlength=classes**2)
+    confusion = confusion.reshape(classes, classes)
+    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
+    return float(np.mean(confusion.diagonal()[union > 0] / union[union > 0]))

@@ -1,0 +1,117 @@
+"""Exports that compute in bfloat16: what they answer, how they run, and what their manifest says."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port  # the one place that tells whether oneDNN runs
+
+from serving.export import export_saved_model, read_processing
+from serving.options import ExportOptions
+from serving.precision import LowPrecisionModel, PrecisionError, describe_precision
+from serving.session_check import ServedModel
+from tf_segformer import TFSegformerForSemanticSegmentation
+from tf_segformer.scenes import draw_scene
+
+BUNDLED = (
+    Path(__file__).parents[2] / "examples" / "segformer-scenes"
+)  # trained: random networks amplify noise
+
+
+@pytest.fixture(scope="module")
+def model():
+    return TFSegformerForSemanticSegmentation.from_pretrained(BUNDLED, data_format="channels_last")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    steps = []
+    options = ExportOptions(precision="bfloat16")
+    folder = tmp_path_factory.mktemp("bfloat16") / "scenes"
+    path = export_saved_model(BUNDLED, folder, batch_sizes=(1,), options=options, progress=steps.append)
+    return SimpleNamespace(path=path, steps=steps)
+
+
+@pytest.fixture(scope="module")
+def answers(exported, model):
+    scenes = np.stack([draw_scene(0, index, 128, 160).image for index in range(2)])
+    values = scenes.astype(np.float32) / 64 - 2
+    with ServedModel(exported.path) as served:
+        return served.run("logits", {"pixel_values": values})["logits"], model(values).logits.numpy()
+
+
+def test_the_logits_are_float32s_but_for_the_rounding(answers):
+    found, wanted = answers
+    assert found.dtype == np.float32
+    assert 1e-5 < np.abs(found - wanted).mean() / np.abs(wanted).mean() < 3e-2
+
+
+def test_the_logits_themselves_are_not_rounded(answers):
+    """With logits of 8 bits classes would tie that do not."""
+    found, _ = answers
+    assert np.any(found != tf.cast(tf.cast(found, tf.bfloat16), tf.float32).numpy())
+
+
+def test_the_manifest_and_the_progress_say_what_it_costs(exported):
+    manifest = json.loads((exported.path / "assets.extra" / "manifest.json").read_text())
+    assert manifest["options"]["precision"] == "bfloat16"
+    measured = manifest["precision"]
+    assert measured["images"] == 4
+    assert 0 < measured["logit_error"] < 0.15
+    assert 0.9 < measured["label_agreement"] <= 1
+    assert 0 < measured["miou"] <= 1
+    (line,) = (step for step in exported.steps if step.startswith("bfloat16 against float32"))
+    assert f"{measured['label_agreement']:.2%}" in line
+
+
+def test_float32_needs_no_such_section(version_dir):
+    manifest = json.loads((version_dir / "assets.extra" / "manifest.json").read_text())
+    assert manifest["precision"] is None
+
+
+def test_the_weights_take_half_the_space(exported, version_dir, model):
+    """And are there once: all signatures share them."""
+    weights = sum(int(np.prod(weight.shape)) for weight in model.weights)
+    without = (version_dir / "saved_model.pb").stat().st_size  # there the weights are variables
+    files = sum(file.stat().st_size for file in exported.path.rglob("*") if file.is_file())
+    assert files < 2.2 * weights + 1.5 * without
+
+
+@pytest.mark.skipif(not _pywrap_util_port.IsMklEnabled(), reason="this TensorFlow runs without oneDNN")
+def test_products_run_fused_in_bfloat16_on_weights_laid_out_once(exported, model):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(exported.path))
+        signature = loaded.signature_def["logits"]
+        values = {signature.inputs["pixel_values"].name: np.zeros([1, 64, 96, 3], np.float32)}
+        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
+        session.run(signature.outputs["logits"].name, values, options, metadata)
+    nodes = [node for graph in metadata.partition_graphs for node in graph.node]
+    products = [node for node in nodes if re.fullmatch("(_Mkl(Native)?)?_?FusedMatMul", node.op)]
+    in_bfloat16 = [node for node in products if node.attr["T"].type == tf.bfloat16.as_datatype_enum]
+    assert len(in_bfloat16) == 6 * sum(model.config.depths)
+    assert all(node.attr["is_filter_const"].b for node in in_bfloat16)
+    depths, ratios = model.config.depths, model.config.sr_ratios
+    reduced = sum(depth for depth, ratio in zip(depths, ratios, strict=True) if ratio > 1)
+    norms = sum(node.op == "_MklLayerNorm" for node in nodes)
+    assert norms == 2 * sum(depths) + 2 * len(depths) + reduced
+
+
+@pytest.mark.parametrize("wrong", ["shifted", "nan"])
+def test_a_network_that_is_not_the_models_rounding_is_refused(wrong, model):
+    network = LowPrecisionModel(model.fold_for_inference("bfloat16"))
+
+    def spoiled(values, **_):
+        logits = network(values).logits
+        return SimpleNamespace(logits=logits * np.nan if wrong == "nan" else tf.roll(logits, 1, axis=-1))
+
+    with pytest.raises(PrecisionError, match="do not fit this precision: export it in float32"):
+        describe_precision(model, spoiled, read_processing(BUNDLED), ExportOptions(precision="bfloat16"))
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision is 'int4'; expected one of float32, bfloat16"):
+        ExportOptions(precision="int4")

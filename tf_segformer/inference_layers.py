@@ -1,0 +1,158 @@
+"""Layers of the inference network, each in the form that TensorFlow's graph optimiser joins into one kernel.
+
+Axes: N tokens (B·H·W), B batch, H W height and width of a feature map, C channels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_segformer.layers import LAYER_NORM_EPSILON
+
+Size = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # B, H, W
+
+
+def scoped(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Name the operations of a part's call after the part, below those that call it."""
+
+    @functools.wraps(call)
+    def within(part: tf.Module, *args: Any) -> Any:
+        with tf.name_scope(part.name):
+            return call(part, *args)
+
+    return within
+
+
+class Numbers(NamedTuple):
+    """In which dtypes a network computes, and how it holds its weights.
+
+    Attributes:
+        products: dtype of matrix products, convolutions and their weights.
+        rest: dtype of everything between them.
+        constant: whether weights are constants of the graph instead of variables. oneDNN then brings them
+            into its own layout once instead of at every product: in bfloat16, where a product takes
+            little longer than that, it halves their time; in float32 it changes little.
+    """
+
+    products: str
+    rest: str
+    constant: bool = False
+
+    def without_products(self) -> Numbers:
+        """The same, but with products in the dtype of the rest."""
+        return self._replace(products=self.rest)
+
+
+def numbers_of(precision: str) -> Numbers:
+    """Return the dtypes of a precision: ``float32``, ``float64`` or ``bfloat16``."""
+    if precision in ("float32", "float64"):
+        return Numbers(precision, precision)
+    if precision == "bfloat16":
+        return Numbers("bfloat16", "float32", constant=True)
+    raise ValueError(f"precision is {precision!r}; expected float32, float64 or bfloat16.")
+
+
+class Weight(tf.Module):
+    """A tensor that training made: a variable, or a constant of every graph it is used in."""
+
+    def __init__(self, value: Any, dtype: str, numbers: Numbers, name: str) -> None:
+        super().__init__(name=name)
+        self.dtype = tf.as_dtype(dtype)
+        self._constant = np.asarray(value).astype(self.dtype.as_numpy_dtype) if numbers.constant else None
+        if not numbers.constant:
+            self.variable = tf.Variable(value, trainable=False, dtype=dtype, name=name)
+
+    def __call__(self) -> tf.Tensor:
+        """The tensor."""
+        return self.variable.read_value() if self._constant is None else tf.constant(self._constant)
+
+
+class Linear(tf.Module):
+    """Kernel and bias of a Keras dense, convolution or depthwise convolution layer."""
+
+    def __init__(
+        self,
+        layer: Any,
+        numbers: Numbers,
+        scale: float = 1.0,
+        kernel_scale: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        kernel, bias = (np.asarray(weight, np.float64) * scale for weight in (layer.kernel, layer.bias))
+        self.kernel = Weight(kernel * kernel_scale, numbers.products, numbers, "kernel")
+        self.bias = Weight(bias, numbers.products, numbers, "bias")
+        self.dtype = self.kernel.dtype
+
+    @classmethod
+    def of(cls, kernel: Any, bias: Any, numbers: Numbers, name: str) -> Linear:
+        """Make one of a kernel and a bias."""
+        return cls(SimpleNamespace(kernel=kernel, bias=bias), numbers, name=name)
+
+    @scoped
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, C_in) → (N, C)."""
+        return tf.nn.bias_add(tf.matmul(x, self.kernel()), self.bias())
+
+    @scoped
+    def convolve(self, x: tf.Tensor, stride: int) -> tf.Tensor:
+        """(B, H, W, C_in) → (B, H', W', C), without padding."""
+        return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel(), stride, "VALID"), self.bias())
+
+    @scoped
+    def convolve_depthwise(self, x: tf.Tensor) -> tf.Tensor:
+        """(B, H, W, C) → (B, H, W, C), padded with zeros."""
+        return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, self.kernel(), (1, 1, 1, 1), "SAME"), self.bias())
+
+
+class Norm(tf.Module):
+    """Gamma and beta of a LayerNorm."""
+
+    def __init__(self, layer: Any, numbers: Numbers) -> None:
+        super().__init__(name="norm")
+        self.gamma = Weight(layer.gamma, numbers.rest, numbers, "gamma")
+        self.beta = Weight(layer.beta, numbers.rest, numbers, "beta")
+
+    @scoped
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        """(N, C) → (N, C)."""
+        return _normalize(x) * self.gamma() + self.beta()
+
+
+def _normalize(x: tf.Tensor) -> tf.Tensor:
+    """Zero mean and unit variance for each row of `x` (N, C)."""
+    if x.dtype == tf.float64:  # the fused operation has no float64
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        return (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
+    count, channels = tf.shape(x)[0], x.shape[1]
+    # Keeps the optimiser from moving a cast past the reshape, behind which it finds no LayerNorm.
+    x = tf.ensure_shape(x, (None, channels))
+    normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
+        tf.reshape(x, (1, count, channels, 1)),
+        scale=tf.ones([count]),
+        offset=tf.zeros([count]),
+        epsilon=LAYER_NORM_EPSILON,
+        data_format="NCHW",
+    )
+    return tf.reshape(normalized, (count, channels))
+
+
+def scaled_gelu(z: tf.Tensor) -> tf.Tensor:
+    """Return √2 GELU(√2 z): z (1 + erf z)."""
+    return z * (1.0 + tf.math.erf(z))
+
+
+def tokens(x: tf.Tensor, count: tf.Tensor | int = -1) -> tf.Tensor:
+    """(B, H, W, C) → (N, C)."""
+    return tf.reshape(x, (count, x.shape[-1]))
+
+
+def feature_map(x: tf.Tensor, size: Size) -> tf.Tensor:
+    """(N, C) → (B, H, W, C)."""
+    return tf.reshape(x, (*size, x.shape[-1]))
