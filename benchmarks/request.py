@@ -62,7 +62,7 @@ def this_project(work: Path, threads: int) -> Side:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
-    from tf_segformer.postprocessing import label_map
+    from tf_segformer.postprocessing import compact_label_map
     from tf_segformer.preprocessing import ImageProcessing, decode_image, preprocess
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -78,7 +78,7 @@ def this_project(work: Path, threads: int) -> Side:
     decode = graph(decode_image, tf.TensorSpec([], tf.string))
     prepare = graph(lambda pixels: preprocess(pixels, processing), tf.TensorSpec([None, None, 3], tf.uint8))
     label = graph(
-        lambda logits, height, width: tf.cast(label_map(logits, height, width), tf.uint8),
+        compact_label_map,
         *(tf.TensorSpec([None, None, None]), size, size),
     )
     encode = graph(lambda labels: tf.io.encode_png(labels[..., None]), tf.TensorSpec([None, None], tf.uint8))

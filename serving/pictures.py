@@ -14,7 +14,7 @@ from serving.images import upright
 from serving.segmenter import Segmenter
 from tf_segformer.confidence import class_statistics, confidence_map
 from tf_segformer.labels import LabelSet
-from tf_segformer.postprocessing import label_map
+from tf_segformer.postprocessing import compact_label_map
 
 MAX_LABELS_OF_8_BITS = 255  # ids 0 to 254: 255 stays free, it means "ignore" in label maps
 _NO_FILE = b""
@@ -38,7 +38,7 @@ class Pictures:
             tf.TensorSpec([], tf.int32),
         )
         # The two largest graphs behind the network's: one copy each for all signatures.
-        self._label_map = graph_function(label_map, *specs)
+        self._label_map = graph_function(compact_label_map, *specs)
         self._confidence_map = graph_function(
             lambda logits, height, width: confidence_map(logits, height, width, self.options.confidence),
             *specs,
@@ -47,7 +47,7 @@ class Pictures:
     def label_maps(self, logits: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
         """Return the label maps of images of one size: int32 [N, height, width]."""
         return tf.map_fn(
-            lambda one: self._label_map(one, height, width),
+            lambda one: tf.cast(self._label_map(one, height, width), tf.int32),
             logits,
             fn_output_signature=tf.TensorSpec([None, None], tf.int32),
         )
@@ -73,7 +73,7 @@ class Pictures:
             logits = self.segmenter.logits(image)
             labels = self._labels(image, logits)
             confidence = self._confidence_map(logits, image["height"], image["width"])
-            statistics = class_statistics(labels, confidence, self.classes)
+            statistics = class_statistics(tf.cast(labels, tf.int32), confidence, self.classes)
             return {
                 "mask_png_bytes": self._label_png(labels),
                 "confidence_png_bytes": tf.io.encode_png(confidence[:, :, tf.newaxis]),
@@ -101,7 +101,8 @@ class Pictures:
             pixels = upright(image["decoded"], image["orientation"], self.options)
             # Halves of both in uint8: no wider copy of a large photograph is made.
             half = tf.bitwise.right_shift(pixels, tf.constant(1, tf.uint8))
-            return {"overlay_png_bytes": tf.io.encode_png(half + tf.gather(half_colors, labels))}
+            colors = tf.gather(half_colors, tf.cast(labels, tf.int32))
+            return {"overlay_png_bytes": tf.io.encode_png(half + colors)}
 
         nothing = {"overlay_png_bytes": tf.constant(_NO_FILE)}
         return self._for_each_readable(draw, nothing, images)

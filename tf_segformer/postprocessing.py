@@ -38,12 +38,20 @@ def label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
         ValueError: If the logits are known not to have three axes.
         tf.errors.InvalidArgumentError: If an axis of the logits is empty, or a size is negative.
     """
+    return tf.cast(compact_label_map(logits, height, width), tf.int32)
+
+
+def compact_label_map(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    """Return `label_map`'s result in the smallest dtype that holds every class: uint8, uint16 or int32.
+
+    A large photograph's label map is then not copied at four times its size on its way into a file.
+    """
     logits, rows, columns = tiling.place(logits, height, width)
     labels = tf.cond(
         # What is not finite makes the sum so (and a sum that overflows is merely taken for it).
         tf.reduce_all(tf.math.is_finite(tf.reduce_sum(logits, axis=-1))),
         lambda: _by_tiles(logits, tiling.cut(rows), tiling.cut(columns)),
-        lambda: _by_rows(logits, rows, columns),
+        lambda: tf.cast(_by_rows(logits, rows, columns), _smallest_dtype(logits.shape[-1])),
     )
     return tiling.trim(labels, height, width)
 
@@ -69,7 +77,7 @@ def _by_tiles(logits: tf.Tensor, rows: tiling.Tiles, columns: tiling.Tiles) -> t
         entry = tf.where(blended, entry, tf.reshape(corner[start:stop], [-1]))
         return tf.concat([pure, labels], 0), tf.reshape(entry, [stop - start, -1])
 
-    return tf.cast(tiling.assemble(rows, columns, classes, band, dtype), tf.int32)
+    return tiling.assemble(rows, columns, classes, band, dtype)
 
 
 def _smallest_dtype(classes: int | None) -> tf.DType:

@@ -26,7 +26,8 @@ def session_of(folder: Path, threads: int, inter_op: int = 1) -> tuple[tf.compat
 
 def exported(work: Path, shape: tuple[int, ...], threads: int, *, export: str = "float32") -> Network:
     """The `logits` signature of an export."""
-    session, signatures = session_of(require_export(work, export), threads)
+    # As many threads between operations as within them is a server's default.
+    session, signatures = session_of(require_export(work, export), threads, threads)
     signature = signatures["logits"]
     run = session.make_callable(signature.outputs["logits"].name, [signature.inputs["pixel_values"].name])
     return Network(

@@ -144,7 +144,7 @@ class FakeModel:
     def __init__(self, classes):
         self.config = variant_config("b0", num_labels=classes)
 
-    def fold_for_inference(self):
+    def fold_for_inference(self, precision=None):
         return FakeNetwork(self.config.num_labels)
 
 
