@@ -94,7 +94,7 @@ train-scenes: setup ## trains the bundled checkpoint again, an hour on 2 cores: 
 false-alarms: setup ## 200 networks that are right on both sides: parity must flag none
 	@$(PY) -m parity false-alarms --count 200
 
-bench: bench-environment ## speed against PyTorch, ONNX Runtime, OpenVINO, keras-hub …, minutes: out/bench
+bench: bench-environment ## speed against PyTorch, ONNX Runtime, OpenVINO, keras-hub …, 20 minutes on 2 cores: out/bench
 	@$(OLD_VENVS)/bench/bin/python -m benchmarks --plan quick $(BENCH)
 
 bench-full: bench-environment ## all variants, sizes, batches, memory, loading, serving; hours: out/bench

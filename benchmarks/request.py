@@ -77,10 +77,8 @@ def this_project(work: Path, threads: int) -> Side:
     size = tf.TensorSpec([], tf.int32)
     decode = graph(decode_image, tf.TensorSpec([], tf.string))
     prepare = graph(lambda pixels: preprocess(pixels, processing), tf.TensorSpec([None, None, 3], tf.uint8))
-    label = graph(
-        compact_label_map,
-        *(tf.TensorSpec([None, None, None]), size, size),
-    )
+    classes = network.structured_outputs["logits"].shape[-1]
+    label = graph(compact_label_map, tf.TensorSpec([None, None, classes]), size, size)
     encode = graph(lambda labels: tf.io.encode_png(labels[..., None]), tf.TensorSpec([None, None], tf.uint8))
 
     def request(data: bytes) -> bytes:
