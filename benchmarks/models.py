@@ -87,11 +87,7 @@ def write_export(work: Path, name: str) -> None:
     (work / "exports").mkdir(exist_ok=True)
     reason = work / "exports" / f"{name}.txt"
     reason.unlink(missing_ok=True)
-    try:
-        options = ExportOptions(**EXPORTS[name])
-    except TypeError:
-        reason.write_text(f"not in this version: an export in {name}\n", encoding="utf-8")
-        return
+    options = ExportOptions(**EXPORTS[name])
     try:
         export_saved_model(work / "checkpoint", work / "exports" / name, 1, batch_sizes=[1], options=options)
     except Exception as error:  # the other sides can still be measured

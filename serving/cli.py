@@ -126,7 +126,6 @@ def export(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from serving.export import BATCH_SIZES, ExportError, export_saved_model
     from serving.options import ExportOptions
-    from serving.precision import PrecisionError
     from serving.verification import CheckFailedError
     from tf_segformer.checkpoints import CheckpointError, ConfigError
     from tf_segformer.resizing import Resizing as ResizingPolicy
@@ -163,14 +162,7 @@ def export(
                 parity_report=report,
                 progress=show,
             )
-    except (
-        LayoutError,
-        ExportError,
-        PrecisionError,
-        CheckFailedError,
-        CheckpointError,
-        ConfigError,
-    ) as error:
+    except (LayoutError, ExportError, CheckFailedError, CheckpointError, ConfigError) as error:
         _fail(error)
     _console.print(_summary(path), markup=False, soft_wrap=True)
 

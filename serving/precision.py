@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.options import ExportOptions
-from serving.verification import FLOAT32, Allowance
+from serving.verification import FLOAT32, Allowance, CheckFailedError
+from tf_segformer.evaluation.confusion import scores
 from tf_segformer.image_logits import segment_logits
 from tf_segformer.inference import InferenceNetwork
 from tf_segformer.postprocessing import label_map
@@ -24,7 +25,7 @@ SCENE_SIZE = (384, 512)
 LIMIT = 0.15
 
 
-class PrecisionError(RuntimeError):
+class PrecisionError(CheckFailedError):
     """The network is too far from float32 to be its rounding."""
 
 
@@ -81,25 +82,29 @@ def describe_precision(
             pass_order=options.pillow,
         ).numpy()
 
-    differences, scales, pairs = [], [], []
+    classes = exact.config.num_labels
+    differences, scales = [], []
+    counts = np.zeros(classes**2, np.int64)
     for pixels in images:
         wanted, found = (logits(model, pixels) for model in (exact, network))
         differences.append(np.abs(found - wanted).max())
         scales.append(np.abs(wanted).max())
-        pairs.append([label_map(logits, *pixels.shape[:2]).numpy().ravel() for logits in (wanted, found)])
-    error = float(max(differences) / max(scales))
+        # Not `evaluation.confusion`, which leaves out class 255 as not labelled.
+        true, label = (label_map(each, *pixels.shape[:2]).numpy().ravel() for each in (wanted, found))
+        counts += np.bincount(true.astype(np.int64) * classes + label, minlength=classes**2)
+    error = float(np.max(differences) / np.max(scales))
     if not error <= LIMIT:  # a NaN is refused, too
         raise PrecisionError(
             f"In {options.precision} the logits are off by {error:.2g} of the largest; at most {LIMIT} is "
             "rounding. The checkpoint's numbers do not fit this precision: export it in float32."
         )
-    wanted, found = (np.concatenate(labels) for labels in zip(*pairs, strict=True))
+    agreement = scores(counts.reshape(classes, classes))
     return {
         "precision": options.precision,
-        "images": len(pairs),
+        "images": len(images),
         "logit_error": error,
-        "label_agreement": float(np.mean(wanted == found)),
-        "miou": _mean_iou(wanted, found),
+        "label_agreement": agreement.pixel_accuracy,
+        "miou": agreement.mean_iou,
     }
 
 
@@ -122,12 +127,3 @@ def summary(measured: dict[str, Any]) -> str:
         f"{measured['logit_error']:.1e} of the largest, {measured['label_agreement']:.2%} of the labels the "
         f"same, mIoU {measured['miou']:.4f}"
     )
-
-
-def _mean_iou(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Mean IoU over the classes that are in either of two label maps."""
-    classes = int(max(wanted.max(), found.max())) + 1
-    confusion = np.bincount(wanted.astype(np.int64) * classes + found, minlength=classes**2)
-    confusion = confusion.reshape(classes, classes)
-    union = confusion.sum(0) + confusion.sum(1) - confusion.diagonal()
-    return float(np.mean(confusion.diagonal()[union > 0] / union[union > 0]))

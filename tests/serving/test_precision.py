@@ -100,13 +100,20 @@ def test_products_run_fused_in_bfloat16_on_weights_laid_out_once(exported, model
     assert norms == 2 * sum(depths) + 2 * len(depths) + reduced
 
 
-@pytest.mark.parametrize("wrong", ["shifted", "nan"])
+@pytest.mark.parametrize("wrong", ["shifted", "nan", "nan in the last image"])
 def test_a_network_that_is_not_the_models_rounding_is_refused(wrong, model):
     network = LowPrecisionModel(model.fold_for_inference("bfloat16"))
 
+    calls = []
+
     def spoiled(values, **_):
+        calls.append(values)
         logits = network(values).logits
-        return SimpleNamespace(logits=logits * np.nan if wrong == "nan" else tf.roll(logits, 1, axis=-1))
+        if wrong == "shifted":
+            logits = tf.roll(logits, 1, axis=-1)
+        elif wrong == "nan" or len(calls) == 4:
+            logits = logits * np.nan
+        return SimpleNamespace(logits=logits)
 
     with pytest.raises(PrecisionError, match="do not fit this precision: export it in float32"):
         describe_precision(model, spoiled, read_processing(BUNDLED), ExportOptions(precision="bfloat16"))
