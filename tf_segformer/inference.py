@@ -30,8 +30,8 @@ from tf_segformer.inference_layers import (
     Size,
     Weight,
     feature_map,
+    gelu,
     numbers_of,
-    scaled_gelu,
     scoped,
     tokens,
 )
@@ -194,28 +194,23 @@ class Attention(tf.Module):
 
 
 class MixFFN(tf.Module):
-    """Dense → depthwise 3×3 convolution → activation → dense (section 3.1, eq. 3).
-
-    GELU(y) is √½ z (1 + erf z) with z = √½ y. Both factors are in the weights before and after it.
-    """
+    """Dense → depthwise 3×3 convolution → activation → dense (section 3.1, eq. 3)."""
 
     def __init__(self, mlp: Any, activation: str, numbers: Numbers) -> None:
         super().__init__(name="mlp")
         is_gelu = activation in ("gelu", "gelu_python")
-        scale = np.sqrt(0.5) if is_gelu else 1.0
-        self.activate: Callable[[tf.Tensor], tf.Tensor] = scaled_gelu if is_gelu else ACTIVATIONS[activation]
+        self.activate: Callable[[tf.Tensor], tf.Tensor] = gelu if is_gelu else ACTIVATIONS[activation]
         self.dense1 = Linear(mlp.dense1, numbers, name="dense1")
-        self.dwconv = Linear(mlp.dwconv.dwconv, numbers, scale=scale, name="dwconv")
-        self.dense2 = Linear(mlp.dense2, numbers, kernel_scale=scale, name="dense2")
+        self.dwconv = Linear(mlp.dwconv.dwconv, numbers, name="dwconv")
+        self.dense2 = Linear(mlp.dense2, numbers, name="dense2")
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
         """(N, C) → (N, C), in the dtype of the products."""
-        count, dtype = tf.shape(x)[0], x.dtype
+        count = tf.shape(x)[0]
         x = self.dense1(tf.cast(x, self.dense1.dtype))
         x = self.dwconv.convolve_depthwise(feature_map(x, size))
-        x = self.activate(tf.cast(tokens(x, count), dtype))
-        return self.dense2(tf.cast(x, self.dense2.dtype))
+        return self.dense2(self.activate(tokens(x, count)))
 
 
 class Head(tf.Module):

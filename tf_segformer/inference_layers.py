@@ -6,6 +6,7 @@ Axes: N tokens (B·H·W), B batch, H W height and width of a feature map, C chan
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from tf_segformer.layers import LAYER_NORM_EPSILON
 
+GELU_WIDTH = 16  # float32 values in a register
 Size = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # B, H, W
 
 
@@ -143,9 +145,21 @@ def _normalize(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(normalized, (count, channels))
 
 
-def scaled_gelu(z: tf.Tensor) -> tf.Tensor:
-    """Return √2 GELU(√2 z): z (1 + erf z)."""
-    return z * (1.0 + tf.math.erf(z))
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU of `x` (N, C), as half x (1 + erf √½x), in one pass if that is possible.
+
+    The optimiser knows GELU only behind a product with a bias, where oneDNN computes it in float32 on each
+    value before it is stored. So `x` is multiplied by an identity matrix, which changes no value: a small
+    one, to which the tokens' channels are dealt out in turn.
+    """
+    width = math.gcd(x.shape[-1], GELU_WIDTH)
+    y = x
+    if x.dtype != tf.float64 and width == GELU_WIDTH:
+        # The optimiser would leave out the addition of what it knows to be zeros.
+        zeros = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([width], x.dtype), shape=[width])
+        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, (-1, width)), tf.eye(width, dtype=x.dtype)), zeros)
+    half, root, one = (tf.constant(value, x.dtype) for value in (0.5, 0.5**0.5, 1.0))
+    return tf.reshape((tf.math.erf(y * root) + one) * half * y, (-1, x.shape[-1]))
 
 
 def tokens(x: tf.Tensor, count: tf.Tensor | int = -1) -> tf.Tensor:
