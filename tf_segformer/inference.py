@@ -8,7 +8,8 @@ each step has the form that TensorFlow's graph optimiser joins into one oneDNN k
   the optimiser would have to prove that the shapes are equal, and cannot;
 - LayerNorm: batch norm over "channels" that are the tokens, times gamma plus beta → `_MklLayerNorm`;
 - patch embedding and sequence reduction: pad, `conv2d`, `bias_add` → `_FusedConv2D`;
-- Mix-FFN: depthwise convolution and `bias_add` → `_FusedDepthwiseConv2dNative`.
+- Mix-FFN: depthwise convolution and `bias_add` → `_FusedDepthwiseConv2dNative`; GELU behind a product with
+  an identity matrix → `_FusedMatMul`.
 
 Axes: B batch, H W height and width of a feature map, C channels, N = B·H·W tokens, h heads, d = C/h.
 A feature map is passed on as tokens (N, C) with its sizes (B, H, W).
@@ -29,14 +30,15 @@ from tf_segformer.inference_layers import (
     Numbers,
     Size,
     Weight,
+    enlarged_sum,
     feature_map,
+    gelu,
     numbers_of,
-    scaled_gelu,
     scoped,
     tokens,
 )
 from tf_segformer.layers import require_at_least
-from tf_segformer.numerics import ACTIVATIONS, resize_bilinear
+from tf_segformer.numerics import ACTIVATIONS
 
 
 class Prediction(NamedTuple):
@@ -57,10 +59,9 @@ class InferenceNetwork(tf.Module):
     Args:
         model: a `TFSegformerForSemanticSegmentation` in float32 or float64. Its weights are copied: what
             becomes of the model later changes nothing here.
-        precision: None for the model's own, or ``bfloat16``: matrix products and convolutions then take
-            and give bfloat16, and their weights are kept in it as constants of the graph. The images, the
-            residual connections, LayerNorm, GELU, the finest projection of the head and the logits stay
-            in float32.
+        precision: None for the model's own, or ``bfloat16``: all but the patch embedding of the images is
+            then computed in it (sums within a step in float32), and the weights are constants of the graph
+            in it. What is answered is float32 still, rounded so.
 
     Raises:
         ValueError: the model computes in another dtype, or there is no such precision.
@@ -74,7 +75,7 @@ class InferenceNetwork(tf.Module):
                 "Load it with dtype='float32'."
             )
         numbers = numbers_of(precision or model.compute_dtype)
-        self.dtype = tf.as_dtype(numbers.rest)
+        self.dtype = tf.as_dtype(numbers.images)
         encoder, head = model.segformer.encoder, model.decode_head
         self.stages = [
             Stage(model.config, stage, *parts, numbers)
@@ -96,7 +97,8 @@ class InferenceNetwork(tf.Module):
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        return Prediction(self.head(features), tuple(features))
+        logits, *states = (tf.cast(tensor, self.dtype) for tensor in (self.head(features), *features))
+        return Prediction(logits, tuple(states))
 
 
 class Stage(tf.Module):
@@ -110,8 +112,10 @@ class Stage(tf.Module):
         self.reduction = config.sr_ratios[number]
         self.stride = config.strides[number]
         self.padding = config.patch_sizes[number] // 2
-        self.embedding = Linear(embedding.proj, numbers if number else numbers.without_products())
-        self.embedding_norm = Norm(embedding.layer_norm, numbers)
+        self.dtype = numbers.layers
+        of_embedding = numbers.of_images() if number == 0 else numbers
+        self.embedding = Linear(embedding.proj, of_embedding)
+        self.embedding_norm = Norm(embedding.layer_norm, of_embedding)
         self.blocks = [Block(block, config.hidden_act, numbers) for block in blocks]
         self.norm = Norm(layer_norm, numbers)
 
@@ -119,11 +123,10 @@ class Stage(tf.Module):
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """(B, H, W, C_in) → (B, ⌈H/stride⌉, ⌈W/stride⌉, C)."""
         border = [self.padding, self.padding]
-        dtype, x = x.dtype, tf.cast(x, self.embedding.dtype)
         x = self.embedding.convolve(tf.pad(x, [[0, 0], border, border, [0, 0]]), self.stride)
         x = require_at_least(x, self.reduction, self.number)
         size = tuple(tf.unstack(tf.shape(x)[:3]))
-        x = self.embedding_norm(tokens(tf.cast(x, dtype)))
+        x = tf.cast(self.embedding_norm(tokens(x)), self.dtype)
         for block in self.blocks:
             x = block(x, size)
         return feature_map(self.norm(x), size)
@@ -142,8 +145,8 @@ class Block(tf.Module):
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
         """(N, C) → (N, C)."""
-        x = tf.add_n([tf.cast(self.attention(self.norm_1(x), size), x.dtype), x])
-        return tf.add_n([tf.cast(self.mlp(self.norm_2(x), size), x.dtype), x])
+        x = tf.add_n([self.attention(self.norm_1(x), size), x])
+        return tf.add_n([self.mlp(self.norm_2(x), size), x])
 
 
 class Attention(tf.Module):
@@ -164,14 +167,11 @@ class Attention(tf.Module):
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
-        """(N, C) → (N, C), in the dtype of the products."""
-        count, dtype = tf.shape(x)[0], x.dtype
-        reduced = x = tf.cast(x, self.query.dtype)
+        """(N, C) → (N, C)."""
+        batch, count = size[0], tf.shape(x)[0]
+        reduced = x
         if self.reduction > 1:
-            reduced = self.sr.convolve(feature_map(x, size), self.reduction)
-            reduced = self.sr_norm(tokens(tf.cast(reduced, dtype)))
-            reduced = tf.cast(reduced, x.dtype)
-        batch = size[0]
+            reduced = self.sr_norm(self.sr.reduce(feature_map(x, size), self.reduction))
         query, key, value = (
             self.split_heads(t, batch) for t in (self.query(x), self.key(reduced), self.value(reduced))
         )
@@ -194,28 +194,22 @@ class Attention(tf.Module):
 
 
 class MixFFN(tf.Module):
-    """Dense → depthwise 3×3 convolution → activation → dense (section 3.1, eq. 3).
-
-    GELU(y) is √½ z (1 + erf z) with z = √½ y. Both factors are in the weights before and after it.
-    """
+    """Dense → depthwise 3×3 convolution → activation → dense (section 3.1, eq. 3)."""
 
     def __init__(self, mlp: Any, activation: str, numbers: Numbers) -> None:
         super().__init__(name="mlp")
         is_gelu = activation in ("gelu", "gelu_python")
-        scale = np.sqrt(0.5) if is_gelu else 1.0
-        self.activate: Callable[[tf.Tensor], tf.Tensor] = scaled_gelu if is_gelu else ACTIVATIONS[activation]
+        self.activate: Callable[[tf.Tensor], tf.Tensor] = gelu if is_gelu else ACTIVATIONS[activation]
         self.dense1 = Linear(mlp.dense1, numbers, name="dense1")
-        self.dwconv = Linear(mlp.dwconv.dwconv, numbers, scale=scale, name="dwconv")
-        self.dense2 = Linear(mlp.dense2, numbers, kernel_scale=scale, name="dense2")
+        self.dwconv = Linear(mlp.dwconv.dwconv, numbers, name="dwconv")
+        self.dense2 = Linear(mlp.dense2, numbers, name="dense2")
 
     @scoped
     def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
-        """(N, C) → (N, C), in the dtype of the products."""
-        count, dtype = tf.shape(x)[0], x.dtype
-        x = self.dense1(tf.cast(x, self.dense1.dtype))
-        x = self.dwconv.convolve_depthwise(feature_map(x, size))
-        x = self.activate(tf.cast(tokens(x, count), dtype))
-        return self.dense2(tf.cast(x, self.dense2.dtype))
+        """(N, C) → (N, C)."""
+        count = tf.shape(x)[0]
+        x = self.dwconv.convolve_depthwise(feature_map(self.dense1(x), size))
+        return self.dense2(self.activate(tokens(x, count)))
 
 
 class Head(tf.Module):
@@ -224,22 +218,21 @@ class Head(tf.Module):
     def __init__(self, head: Any, numbers: Numbers) -> None:
         super().__init__(name="head")
         (first, *kernels), bias = fold_projections(head)
-        self.first = Linear.of(first[None, None], bias, numbers.without_products(), name="first")
-        self.kernels = [Weight(kernel, numbers.products, numbers, "kernel") for kernel in kernels]
+        self.first = Linear.of(first[None, None], bias, numbers, name="first")
+        self.kernels = [Weight(kernel, numbers.layers, numbers, "kernel") for kernel in kernels]
         kernel, bias = np.asarray(head.classifier.kernel)[0, 0], head.classifier.bias
-        self.classifier = Linear.of(kernel, bias, numbers.without_products(), name="classifier")
+        self.classifier = Linear.of(kernel, bias, numbers, name="classifier")
 
     @scoped
     def __call__(self, features: list[tf.Tensor]) -> tf.Tensor:
         """Feature maps (B, H_i, W_i, C_i) → logits (B, H_1, W_1, num_labels)."""
         sizes = [tuple(tf.unstack(tf.shape(feature)[:3])) for feature in features]
         _, height, width = sizes[0]
-        resized = []
-        for feature, kernel, size in zip(features[1:], self.kernels, sizes[1:], strict=True):
-            projected = tf.matmul(tokens(tf.cast(feature, kernel.dtype)), kernel())
-            projected = tf.cast(feature_map(projected, size), feature.dtype)
-            resized.append(tokens(resize_bilinear(projected, height, width)))
+        projected = [
+            feature_map(tf.matmul(tokens(feature), kernel()), size)
+            for feature, kernel, size in zip(features[1:], self.kernels, sizes[1:], strict=True)
+        ]
         # Added as tokens, so that the optimiser adds the other term within the convolution.
-        coarse = feature_map(tf.add_n(resized), sizes[0])
+        coarse = feature_map(enlarged_sum(projected, height, width), sizes[0])
         x = tf.nn.relu(tf.add_n([self.first.convolve(features[0], 1), coarse]))
         return feature_map(self.classifier(tokens(x)), sizes[0])

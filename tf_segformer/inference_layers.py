@@ -14,7 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_segformer.layers import LAYER_NORM_EPSILON
+from tf_segformer.numerics import resize_bilinear
 
+# Channels that are multiplied at once for GELU: a register's, a matrix tile's.
+GELU_WIDTHS = {tf.float32: 16, tf.bfloat16: 32}
 Size = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # B, H, W
 
 
@@ -33,20 +36,20 @@ class Numbers(NamedTuple):
     """In which dtypes a network computes, and how it holds its weights.
 
     Attributes:
-        products: dtype of matrix products, convolutions and their weights.
-        rest: dtype of everything between them.
+        images: dtype of the images, of their patch embedding, and in which the answer is given.
+        layers: dtype of everything else.
         constant: whether weights are constants of the graph instead of variables. oneDNN then brings them
             into its own layout once instead of at every product: in bfloat16, where a product takes
             little longer than that, it halves their time; in float32 it changes little.
     """
 
-    products: str
-    rest: str
+    images: str
+    layers: str
     constant: bool = False
 
-    def without_products(self) -> Numbers:
-        """The same, but with products in the dtype of the rest."""
-        return self._replace(products=self.rest)
+    def of_images(self) -> Numbers:
+        """Those of what is done to the images themselves."""
+        return self._replace(layers=self.images)
 
 
 def numbers_of(precision: str) -> Numbers:
@@ -54,7 +57,7 @@ def numbers_of(precision: str) -> Numbers:
     if precision in ("float32", "float64"):
         return Numbers(precision, precision)
     if precision == "bfloat16":
-        return Numbers("bfloat16", "float32", constant=True)
+        return Numbers("float32", "bfloat16", constant=True)
     raise ValueError(f"precision is {precision!r}; expected float32, float64 or bfloat16.")
 
 
@@ -86,8 +89,8 @@ class Linear(tf.Module):
     ) -> None:
         super().__init__(name=name)
         kernel, bias = (np.asarray(weight, np.float64) * scale for weight in (layer.kernel, layer.bias))
-        self.kernel = Weight(kernel * kernel_scale, numbers.products, numbers, "kernel")
-        self.bias = Weight(bias, numbers.products, numbers, "bias")
+        self.kernel = Weight(kernel * kernel_scale, numbers.layers, numbers, "kernel")
+        self.bias = Weight(bias, numbers.layers, numbers, "bias")
         self.dtype = self.kernel.dtype
 
     @classmethod
@@ -106,6 +109,18 @@ class Linear(tf.Module):
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel(), stride, "VALID"), self.bias())
 
     @scoped
+    def reduce(self, x: tf.Tensor, size: int) -> tf.Tensor:
+        """Convolution without overlap: (B, H, W, C) → (B·⌊H/size⌋·⌊W/size⌋, C)."""
+        if self.dtype != tf.bfloat16:
+            return tokens(self.convolve(x, size))
+        # As a product: from few channels (8 to 24) oneDNN 3.7 convolves wrongly in bfloat16 with AMX.
+        _, height, width = tf.unstack(tf.shape(x)[:3])
+        x = x[:, : height // size * size, : width // size * size]
+        x = tokens(tf.nn.space_to_depth(x, size))
+        kernel = tf.reshape(self.kernel(), (x.shape[-1], -1))
+        return tf.nn.bias_add(tf.matmul(x, kernel), self.bias())
+
+    @scoped
     def convolve_depthwise(self, x: tf.Tensor) -> tf.Tensor:
         """(B, H, W, C) → (B, H, W, C), padded with zeros."""
         return tf.nn.bias_add(tf.nn.depthwise_conv2d(x, self.kernel(), (1, 1, 1, 1), "SAME"), self.bias())
@@ -116,8 +131,8 @@ class Norm(tf.Module):
 
     def __init__(self, layer: Any, numbers: Numbers) -> None:
         super().__init__(name="norm")
-        self.gamma = Weight(layer.gamma, numbers.rest, numbers, "gamma")
-        self.beta = Weight(layer.beta, numbers.rest, numbers, "beta")
+        self.gamma = Weight(layer.gamma, numbers.layers, numbers, "gamma")
+        self.beta = Weight(layer.beta, numbers.layers, numbers, "beta")
 
     @scoped
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
@@ -143,9 +158,52 @@ def _normalize(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(normalized, (count, channels))
 
 
-def scaled_gelu(z: tf.Tensor) -> tf.Tensor:
-    """Return √2 GELU(√2 z): z (1 + erf z)."""
-    return z * (1.0 + tf.math.erf(z))
+def gelu(x: tf.Tensor) -> tf.Tensor:
+    """GELU of `x` (N, C), as half x (1 + erf √½x), in one pass if that is possible.
+
+    The optimiser knows GELU only behind a product with a bias, where oneDNN computes it in float32 on each
+    value before it is stored. So `x` is multiplied by an identity matrix, which changes no value: a small
+    one, to which the tokens' channels are dealt out in turn.
+    """
+    y, width = x, GELU_WIDTHS.get(x.dtype)
+    if width and x.shape[-1] % width == 0:
+        # The optimiser would leave out the addition of what it knows to be zeros.
+        zeros = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([width], x.dtype), shape=[width])
+        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, (-1, width)), tf.eye(width, dtype=x.dtype)), zeros)
+    half, root, one = (tf.constant(value, x.dtype) for value in (0.5, 0.5**0.5, 1.0))
+    return tf.reshape((tf.math.erf(y * root) + one) * half * y, (-1, x.shape[-1]))
+
+
+def enlarged_sum(features: list[tf.Tensor], height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Enlarge feature maps (B, H_i, W_i, C) bilinearly, and add them: (B·height·width, C).
+
+    In bfloat16 by products with interpolation matrices: of rows map by map, of columns for all maps at once,
+    which adds them. In float32 such products take longer than the interpolation.
+    """
+    dtype = features[0].dtype
+    if dtype != tf.bfloat16:
+        return tf.add_n([tokens(resize_bilinear(feature, height, width)) for feature in features])
+    enlarged, columns = [], []
+    for feature in features:
+        batch, rows, length = tf.unstack(tf.shape(feature)[:3])
+        channels = feature.shape[-1]
+        flat = tf.reshape(feature, (batch, rows, length * channels))
+        enlarged.append(
+            tf.reshape(
+                tf.matmul(interpolation(rows, height, dtype), flat), (batch * height, length, channels)
+            )
+        )
+        columns.append(interpolation(length, width, dtype))
+    return tokens(tf.matmul(tf.concat(columns, axis=1), tf.concat(enlarged, axis=1)))
+
+
+def interpolation(size: tf.Tensor, target: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Return the matrix (target, size) that resizes `size` values linearly, centres of pixels on halves."""
+    scale = tf.cast(size, tf.float32) / tf.cast(target, tf.float32)
+    centres = tf.range(tf.cast(target, tf.float32)) + 0.5
+    positions = tf.clip_by_value(centres * scale - 0.5, 0.0, tf.cast(size - 1, tf.float32))
+    distances = tf.abs(positions[:, None] - tf.range(tf.cast(size, tf.float32)))
+    return tf.cast(tf.maximum(1.0 - distances, 0.0), dtype)
 
 
 def tokens(x: tf.Tensor, count: tf.Tensor | int = -1) -> tf.Tensor:

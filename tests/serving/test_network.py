@@ -54,6 +54,7 @@ def test_every_step_is_fused_when_served(version_dir, keras_model):
     ran = Counter(re.sub("^_(Mkl(Native)?)?", "", node.op) for node in nodes)
     depths, ratios = keras_model.config.depths, keras_model.config.sr_ratios
     reduced = sum(depth for depth, ratio in zip(depths, ratios, strict=True) if ratio > 1)
-    assert ran["FusedMatMul"] == 6 * sum(depths) + 1
+    assert ran["FusedMatMul"] == 7 * sum(depths) + 1
+    assert sum(b"GeluExact" in node.attr["fused_ops"].list.s for node in nodes) == sum(depths)
     assert ran["LayerNorm"] == 2 * sum(depths) + 2 * len(depths) + reduced
     assert ran["FusedDepthwiseConv2dNative"] == sum(depths)

@@ -47,13 +47,7 @@ def answers(exported, model):
 def test_the_logits_are_float32s_but_for_the_rounding(answers):
     found, wanted = answers
     assert found.dtype == np.float32
-    assert 1e-5 < np.abs(found - wanted).mean() / np.abs(wanted).mean() < 3e-2
-
-
-def test_the_logits_themselves_are_not_rounded(answers):
-    """With logits of 8 bits classes would tie that do not."""
-    found, _ = answers
-    assert np.any(found != tf.cast(tf.cast(found, tf.bfloat16), tf.float32).numpy())
+    assert 1e-5 < np.abs(found - wanted).mean() / np.abs(wanted).mean() < 5e-3
 
 
 def test_the_manifest_and_the_progress_say_what_it_costs(exported):
@@ -61,8 +55,8 @@ def test_the_manifest_and_the_progress_say_what_it_costs(exported):
     assert manifest["options"]["precision"] == "bfloat16"
     measured = manifest["precision"]
     assert measured["images"] == 4
-    assert 0 < measured["logit_error"] < 0.15
-    assert 0.9 < measured["label_agreement"] <= 1
+    assert 0 < measured["logit_error"] < 0.02
+    assert 0.998 < measured["label_agreement"] <= 1
     assert 0 < measured["miou"] <= 1
     (line,) = (step for step in exported.steps if step.startswith("bfloat16 against float32"))
     assert f"{measured['label_agreement']:.2%}" in line
@@ -92,10 +86,14 @@ def test_products_run_fused_in_bfloat16_on_weights_laid_out_once(exported, model
     nodes = [node for graph in metadata.partition_graphs for node in graph.node]
     products = [node for node in nodes if re.fullmatch("(_Mkl(Native)?)?_?FusedMatMul", node.op)]
     in_bfloat16 = [node for node in products if node.attr["T"].type == tf.bfloat16.as_datatype_enum]
-    assert len(in_bfloat16) == 6 * sum(model.config.depths)
-    assert all(node.attr["is_filter_const"].b for node in in_bfloat16)
     depths, ratios = model.config.depths, model.config.sr_ratios
     reduced = sum(depth for depth, ratio in zip(depths, ratios, strict=True) if ratio > 1)
+    assert len(in_bfloat16) == 7 * sum(depths) + reduced + 1
+    assert all(node.attr["is_filter_const"].b for node in in_bfloat16)
+    casts = [
+        node for node in nodes if node.op == "Cast" and node.attr["DstT"].type == tf.float32.as_datatype_enum
+    ]
+    assert len([cast for cast in casts if cast.attr["SrcT"].type == tf.bfloat16.as_datatype_enum]) == 1
     norms = sum(node.op == "_MklLayerNorm" for node in nodes)
     assert norms == 2 * sum(depths) + 2 * len(depths) + reduced
 

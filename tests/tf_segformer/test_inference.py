@@ -9,7 +9,8 @@ from transformers import SegformerConfig
 
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.folding import fold_projections
-from tf_segformer.inference_layers import Linear
+from tf_segformer.inference_layers import Linear, enlarged_sum, feature_map, gelu, numbers_of
+from tf_segformer.numerics import gelu as exact_gelu
 from tf_segformer.numerics import resize_bilinear
 from tf_segformer.scenes import draw_scene
 
@@ -103,7 +104,7 @@ def test_training_the_model_afterwards_changes_nothing():
 
 
 def test_in_bfloat16_it_differs_by_bfloat16s_rounding():
-    """Products of 8 bits move the logits by some percent here; wrong weights by as much as they are."""
+    """Steps of 8 bits move the logits by 0.2 %; oneDNN's wrong convolution of 16 channels by 1 %."""
     scenes = np.stack([draw_scene(0, index, 128, 160).image for index in range(2)])
     values = scenes.astype(np.float32) / 64 - 2
     model = TFSegformerForSemanticSegmentation.from_pretrained(BUNDLED, data_format="channels_last")
@@ -111,7 +112,7 @@ def test_in_bfloat16_it_differs_by_bfloat16s_rounding():
     predicted = network(tf.constant(values))
     assert predicted.logits.dtype == tf.float32
     wanted = model(values).logits.numpy()
-    assert 1e-5 < np.abs(predicted.logits - wanted).mean() / np.abs(wanted).mean() < 3e-2
+    assert 1e-5 < np.abs(predicted.logits - wanted).mean() / np.abs(wanted).mean() < 5e-3
 
 
 def test_in_bfloat16_the_weights_are_constants_of_the_graph():
@@ -123,7 +124,7 @@ def test_in_bfloat16_the_weights_are_constants_of_the_graph():
     constants = [node for node in graph.as_graph_def().node if node.op == "Const"]
     kept = sum(node.attr["dtype"].type == tf.bfloat16.as_datatype_enum for node in constants)
     linear = [part for part in network.submodules if isinstance(part, Linear)]
-    assert kept >= 2 * (len(linear) - 3) > 50  # all but the first convolution and the head's last two
+    assert kept >= 2 * (len(linear) - 1) > 50  # all but the first convolution
 
 
 def test_an_unknown_precision_is_refused():
@@ -152,3 +153,35 @@ def test_the_fold_is_what_its_formula_says():
         resize_bilinear(x @ kernel, 16, 24) for x, kernel in zip(features, kernels, strict=True)
     )
     assert error(folded, expected) <= 1e-13
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-7), ("bfloat16", 2**-8)])
+@pytest.mark.parametrize("channels", [96, 12])
+def test_gelu_is_exact_in_one_pass_and_where_its_width_does_not_divide(channels, dtype, tolerance):
+    x = tf.cast(np.random.default_rng(0).normal(0, 3, (7, channels)), dtype)
+    exact = exact_gelu(tf.cast(x, tf.float64))
+    found = tf.function(gelu, autograph=False)(x)
+    assert found.dtype == x.dtype
+    assert error(tf.cast(found, tf.float64), exact) <= tolerance
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (25, 31)])
+def test_in_bfloat16_maps_are_enlarged_and_added_as_in_float32(shape):
+    maps = [np.random.default_rng(0).standard_normal((2, 16 // k, 24 // k, 5)) for k in (1, 2, 4)]
+    maps = [tf.cast(each, tf.bfloat16) for each in maps]
+    exact = sum(resize_bilinear(tf.cast(each, tf.float64), *shape) for each in maps)
+    found = feature_map(enlarged_sum(maps, *map(tf.constant, shape)), (2, *shape))
+    assert error(tf.cast(found, tf.float64), exact) <= 2**-7
+
+
+@pytest.mark.parametrize("channels", [8, 16, 24, 32])
+def test_in_bfloat16_a_sequence_is_reduced_as_in_float32(channels):
+    """With AMX, oneDNN 3.7 convolves from few channels wrongly."""
+    random = np.random.default_rng(0)
+    kernel, bias = random.standard_normal((8, 8, channels, channels)), random.standard_normal(channels)
+    reduction = Linear.of(kernel, bias, numbers_of("bfloat16"), "sr")
+    x = tf.cast(random.standard_normal((2, 50, 48, channels)), tf.bfloat16)
+    found = tf.function(reduction.reduce, autograph=False)(x, 8)
+    exact = tf.nn.conv2d(tf.cast(x, tf.float64), tf.cast(reduction.kernel(), tf.float64), 8, "VALID")
+    exact += tf.cast(reduction.bias(), tf.float64)
+    assert error(tf.cast(found, tf.float64), tf.reshape(exact, (-1, channels))) <= 2**-8
