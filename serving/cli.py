@@ -122,9 +122,9 @@ def export(
     weights: Annotated[
         Weights | None,
         typer.Option(
-            help="How the weights lie on disk. float16 halves the file; loaded they are float32, as fast and as "
-            "large as ever. What the rounding changes is measured, printed and kept in the manifest. Default: as "
-            "they are computed with."
+            help="How the weights lie on disk; default: as they are computed with. float16 halves the file; "
+            "once loaded they are float32, as fast and as large as ever. What the rounding changes is "
+            "measured, printed and kept in the manifest."
         ),
     ] = None,
     parity_report: Annotated[

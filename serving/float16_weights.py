@@ -1,9 +1,8 @@
 """Weights that lie in float16 in a SavedModel, and are float32 variables once it is loaded.
 
-A loader restores a checkpoint into the variables before the first request. Here the checkpoint holds float16,
-and the restore casts: in TensorFlow Serving and in a Session by the graph's restore operation, in
-``tf.saved_model.load`` by the restore function of the object below. Nothing of the float16 copy stays in memory,
-and no request casts anything.
+A loader restores a checkpoint into the variables before the first request. Here the checkpoint holds
+float16, and the restore casts: in TensorFlow Serving and in a Session by the graph's restore operation, in
+``tf.saved_model.load`` by the restore function of the object below. No request casts anything.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 class Float16Weights(tf.Module):
     """What a SavedModel's checkpoint holds in place of a network's matrices and convolution kernels.
 
-    Biases and LayerNorm's parameters, less than a hundredth of the weights, stay as they are. So does a kernel
+    Biases and LayerNorm's parameters, about a hundredth of the weights, stay as they are. So does a kernel
     all of whose values are below float16's normal range (6.1e-5): there it has fewer than 11 bits.
 
     Args:
@@ -79,8 +78,9 @@ def _rounded(value: np.ndarray, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         rounded = value.astype(np.float16)
     if not np.isfinite(rounded).all():
+        wrong = value[~np.isfinite(rounded)].flat[0]
         raise PrecisionError(
-            f"The weight {name} holds {value[~np.isfinite(rounded)].flat[0]:.6g}; float16 holds numbers up to "
+            f"The weight {name} holds {wrong:.6g}; float16 holds numbers up to "
             f"{np.finfo(np.float16).max:.0f}. Export this checkpoint with weights in float32."
         )
     return rounded.astype(np.float32)

@@ -67,13 +67,13 @@ class ExportOptions:
             raise ValueError(f"weights is {self.weights!r}; expected one of {', '.join(WEIGHTS)}.")
         if self.weights is not None and self.precision == "bfloat16":
             raise ValueError(
-                f"weights is {self.weights!r} and precision 'bfloat16', whose weights lie in bfloat16, 2 bytes "
-                "each. Leave one of the two out."
+                f"weights is {self.weights!r} and precision 'bfloat16', whose weights lie in bfloat16, 2 "
+                "bytes each. Leave one of the two out."
             )
 
     @property
     def rounding(self) -> str | None:
-        """What rounds the network to less than float32: ``bfloat16``, ``float16 weights``, None for nothing."""
+        """What rounds the network to less than float32: ``bfloat16``, ``float16 weights``, or None."""
         if self.precision != "float32":
             return self.precision
         return "float16 weights" if self.weights == "float16" else None

@@ -20,9 +20,9 @@ from tf_segformer.scenes import draw_scene
 
 SCENES = 4
 SCENE_SIZE = (384, 512)
-# By `ExportOptions.rounding`, as a share of the largest logit. Bfloat16 moves the logits of seeded B0 and B4 by
-# 0.4 %, of the bundled checkpoint by 3 %, of random networks of few channels by 18 %; a wrong graph moves them by
-# about as much as they are. Float16 has three bits more.
+# By `ExportOptions.rounding`, as a share of the largest logit. Bfloat16 moves the logits of seeded B0 and B4
+# by 0.4 %, of the bundled checkpoint by 3 %, of random networks of few channels by 18 %; a wrong graph moves
+# them by about as much as they are. Float16 has three bits more.
 LIMITS = {"bfloat16": 0.15, "float16 weights": 0.02}
 
 
@@ -63,9 +63,9 @@ def describe_precision(
         images: uint8 [H, W, 3] each; None for drawn scenes.
 
     Returns:
-        For the manifest: ``precision``, what rounds; ``images``, their number; ``logit_error``, the largest difference
-        as a share of the largest float32 logit; ``label_agreement``, the share of pixels with the same
-        label; ``miou``, the mean IoU with the float32 labels taken as true.
+        For the manifest: ``precision``, what rounds; ``images``, their number; ``logit_error``, the
+        largest difference as a share of the largest float32 logit; ``label_agreement``, the share of
+        pixels with the same label; ``miou``, the mean IoU with the float32 labels taken as true.
 
     Raises:
         PrecisionError: the logits differ by more than rounding could move them.

@@ -1,4 +1,4 @@
-"""Exports whose weights lie in float16: what is on disk, what each loader makes of it, and what is refused."""
+"""Exports whose weights lie in float16: what is on disk, what loaders make of it, and what is refused."""
 
 import json
 import os
