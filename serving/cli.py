@@ -158,7 +158,7 @@ def export(
             pillow.value,
             confidence.value,
             precision.value,
-            weights and weights.value,
+            None if weights is None else weights.value,
         )
     except ValueError as error:
         _fail(error)
