@@ -48,6 +48,13 @@ class Precision(enum.Enum):
     bfloat16 = "bfloat16"
 
 
+class Weights(enum.Enum):
+    """`serving.options.WEIGHTS`."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
@@ -112,6 +119,14 @@ def export(
             "the processor has AMX; what it changes is measured, printed and kept in the manifest."
         ),
     ] = Precision.float32,
+    weights: Annotated[
+        Weights | None,
+        typer.Option(
+            help="How the weights lie on disk; default: as they are computed with. float16 halves the file; "
+            "once loaded they are float32, as fast and as large as ever. What the rounding changes is "
+            "measured, printed and kept in the manifest."
+        ),
+    ] = None,
     parity_report: Annotated[
         Path | None,
         typer.Option(help="JSON report of a parity run of this checkpoint, kept in the manifest."),
@@ -143,6 +158,7 @@ def export(
             pillow.value,
             confidence.value,
             precision.value,
+            None if weights is None else weights.value,
         )
     except ValueError as error:
         _fail(error)

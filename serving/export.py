@@ -65,7 +65,7 @@ def export_saved_model(
         serving.layout.LayoutError: the version exists, or the destination cannot be written.
         serving.verification.CheckFailedError: the written version failed its check.
         ExportError: the model cannot be exported so, or there is no space.
-        serving.precision.PrecisionError: the checkpoint does not fit the chosen precision.
+        serving.precision.PrecisionError: the checkpoint does not fit the chosen precision or weights.
     """
     destination = Path(destination)
     options = options or ExportOptions()
@@ -97,8 +97,8 @@ def export_saved_model(
 
         answering: Any = model
         precision = None
-        if options.precision != "float32":
-            progress(f"Comparing {options.precision} with float32")
+        if options.rounding:
+            progress(f"Comparing {options.rounding} with float32")
             answering = LowPrecisionModel(module.network)
             precision = describe_precision(model, answering, processing, options)
             progress(summary(precision))

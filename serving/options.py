@@ -13,6 +13,8 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 200_000_000
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Weights = Literal["float32", "float16"]
+WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
@@ -33,6 +35,8 @@ class ExportOptions:
         pillow: the Pillow that resizing follows: the order of its two passes changed in version 13.
         confidence: the measure of `segment_with_confidence`; see `tf_segformer.confidence`.
         precision: of the network's matrix products and weights; see `tf_segformer.inference`.
+        weights: how the weights of a float32 network lie on disk; see `serving.float16_weights`. None for as
+            they are computed with: float32, or bfloat16 with that precision.
 
     Raises:
         ValueError: a choice has no usable value.
@@ -46,6 +50,7 @@ class ExportOptions:
     pillow: PassOrder = "pillow>=13"
     confidence: Measure = "probability"
     precision: Precision = "float32"
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_pixels", "max_bytes"):
@@ -58,6 +63,20 @@ class ExportOptions:
             raise ValueError(f"confidence is {self.confidence!r}; expected one of {', '.join(MEASURES)}.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}; expected one of {', '.join(PRECISIONS)}.")
+        if self.weights not in (None, *WEIGHTS):
+            raise ValueError(f"weights is {self.weights!r}; expected one of {', '.join(WEIGHTS)}.")
+        if self.weights is not None and self.precision == "bfloat16":
+            raise ValueError(
+                f"weights is {self.weights!r} and precision 'bfloat16', whose weights lie in bfloat16, 2 "
+                "bytes each. Leave one of the two out."
+            )
+
+    @property
+    def rounding(self) -> str | None:
+        """What rounds the network to less than float32: ``bfloat16``, ``float16 weights``, or None."""
+        if self.precision != "float32":
+            return self.precision
+        return "float16 weights" if self.weights == "float16" else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the choices, ready for JSON."""

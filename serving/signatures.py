@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from serving.float16_weights import Float16Weights
 from serving.graph import Tensors, graph_function
 from serving.network import pixel_values_spec, trace_network
 from serving.options import ExportOptions
@@ -44,10 +45,15 @@ def trace_signatures(
     Returns:
         What ``tf.saved_model.save`` takes: a module that tracks the network's variables and nothing
         else (no Keras object reaches the file), and the concrete functions by signature name.
+
+    Raises:
+        serving.precision.PrecisionError: a weight does not fit the chosen float16.
     """
     options = options or ExportOptions()
     module = tf.Module()
     module.network = model.fold_for_inference(None if options.precision == "float32" else options.precision)
+    if options.weights == "float16":
+        module.stored = Float16Weights(module.network)
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
     values_spec = pixel_values_spec(model.config.num_channels)

@@ -54,6 +54,10 @@ def test_errors_are_one_line_and_exit_code_1(checkpoint, tmp_path):
         (["export", str(checkpoint), str(tmp_path / "7")], "--version 7"),
         (["export", str(tmp_path / "none"), str(tmp_path / "x")], "none"),
         (["export", str(checkpoint), str(tmp_path / "x"), "--batch-size", "0"], "batch sizes"),
+        (
+            ["export", str(checkpoint), str(tmp_path / "x"), "--precision=bfloat16", "--weights=float16"],
+            "Leave one of the two out",
+        ),
     ]:
         result = runner.invoke(app, arguments)
         assert result.exit_code == 1, (arguments, result.output)
@@ -72,11 +76,17 @@ def test_the_choices_are_those_of_the_graph():
     import inspect
 
     from serving import cli
-    from serving.options import MAX_BYTES, MAX_PIXELS, MEASURES
+    from serving.options import MAX_BYTES, MAX_PIXELS, MEASURES, PRECISIONS, WEIGHTS
     from tf_segformer.resampling import PASS_ORDERS
     from tf_segformer.resizing import POLICIES
 
-    for choices, known in ((cli.Resizing, POLICIES), (cli.Pillow, PASS_ORDERS), (cli.Confidence, MEASURES)):
+    for choices, known in (
+        (cli.Resizing, POLICIES),
+        (cli.Pillow, PASS_ORDERS),
+        (cli.Confidence, MEASURES),
+        (cli.Precision, PRECISIONS),
+        (cli.Weights, WEIGHTS),
+    ):
         assert {choice.value for choice in choices} == set(known)
     parameters = inspect.signature(cli.export).parameters
     assert parameters["max_pixels"].default == MAX_PIXELS
