@@ -37,14 +37,17 @@ _MODEL_SPEC_SIGNATURE_NAME = 3
 def batching_parameters(batch_sizes: Sequence[int]) -> str:
     """Return the text proto for the server's ``--batching_parameters_file``.
 
-    A merged batch is padded up to the next allowed size, so that only sizes that were warmed up run.
+    A merged batch is padded up to the next allowed size, so that only sizes that were warmed up run. What is
+    measured (`docs/serving.md`, "Threads, batches and concurrent requests"): an image costs a core about
+    as much in a batch as alone. So no request waits for company; requests that queue anyway are merged. How
+    many batches run at once is left to the server, whose default is its number of cores.
     """
     sizes = "\n".join(f"allowed_batch_sizes: {size}" for size in sorted(batch_sizes))
     return (
         f"max_batch_size {{ value: {max(batch_sizes)} }}\n"
-        "batch_timeout_micros { value: 5000 }  # how long a request waits for company\n"
+        "batch_timeout_micros { value: 0 }  # a request does not wait for company: it gains too little\n"
         "max_enqueued_batches { value: 100 }  # beyond that: UNAVAILABLE; no queue grows for ever\n"
-        "num_batch_threads { value: 2 }  # batches run at once; each uses all cores\n"
+        "# num_batch_threads: how many batches run at once; unset, as many as the server has cores\n"
         f"{sizes}\n"
     )
 

@@ -87,6 +87,14 @@ def test_batching_parameters_allow_the_sizes_that_are_warmed_up(version_dir):
     assert "max_batch_size { value: 3 }" in lines
 
 
+def test_no_request_waits_and_the_server_counts_its_own_cores(version_dir):
+    """What `docs/serving.md` measures: a batch saves too little to wait for it."""
+    text = (version_dir / "assets.extra" / "batching_parameters.txt").read_text()
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    assert "batch_timeout_micros { value: 0 }" in lines
+    assert not [line for line in lines if line.startswith("num_batch_threads")]
+
+
 def test_every_warmup_record_runs(version_dir, served):
     """One failing record would fail the load on the server."""
     records = tf.data.TFRecordDataset(str(version_dir / "assets.extra" / "tf_serving_warmup_requests"))
