@@ -89,7 +89,7 @@ def test_images_of_one_size_that_fill_the_network_go_through_one_by_one(
 ):
     for module in (network, segmenter):
         monkeypatch.setattr(module, "PIXELS_AT_A_TIME", 2 * FIXED.height * FIXED.width - 1)
-    names = ("serving_default", "segment_with_confidence", "overlay", "logits_from_bytes", "segment_pixels")
+    names = ("serving_default", "overlay", "logits_from_bytes", "segment_pixels")
     check_answers(keras_model, FIXED, ExportOptions(), answers_with(FIXED, ExportOptions(), *names))
 
 
