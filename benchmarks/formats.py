@@ -75,7 +75,7 @@ def main() -> None:
     from tf_segformer.isolated_decoding import decode_batch
 
     signature = tf.function(
-        lambda files: {"pixels": decode_batch(files, max_pixels=MAX_PIXELS).pixels},
+        lambda files: {"decoded": decode_batch(files, max_pixels=MAX_PIXELS).is_decoded},
         input_signature=[tf.TensorSpec([None], tf.string, name="files")],
         autograph=False,
     )
@@ -85,11 +85,11 @@ def main() -> None:
         session = stack.enter_context(tf.compat.v1.Session(graph=tf.Graph()))
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder)
         tensors = loaded.signature_def["serving_default"]
-        files, pixels = tensors.inputs["files"].name, tensors.outputs["pixels"].name
+        files, decoded = tensors.inputs["files"].name, tensors.outputs["decoded"].name
 
         def run(file: bytes) -> tuple[float, float]:
             wall, processor = time.perf_counter(), time.process_time()
-            session.run(pixels, {files: [file]})
+            session.run(decoded, {files: [file]})
             return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)
 
         print("| file | bytes | wall, ms | processor, ms | ratio |\n|---|---:|---:|---:|---:|")

@@ -62,6 +62,7 @@ def this_project(work: Path, threads: int) -> Side:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
+    from serving.pictures import LABEL_PNG_LEVEL
     from tf_segformer.postprocessing import compact_label_map
     from tf_segformer.preprocessing import ImageProcessing, decode_image, preprocess
 
@@ -79,7 +80,10 @@ def this_project(work: Path, threads: int) -> Side:
     prepare = graph(lambda pixels: preprocess(pixels, processing), tf.TensorSpec([None, None, 3], tf.uint8))
     classes = network.structured_outputs["logits"].shape[-1]
     label = graph(compact_label_map, tf.TensorSpec([None, None, classes]), size, size)
-    encode = graph(lambda labels: tf.io.encode_png(labels[..., None]), tf.TensorSpec([None, None], tf.uint8))
+    encode = graph(
+        lambda labels: tf.io.encode_png(labels[..., None], compression=LABEL_PNG_LEVEL),
+        tf.TensorSpec([None, None], tf.uint8),
+    )
 
     def request(data: bytes) -> bytes:
         return segment(image_bytes=tf.constant([data]))["mask_png_bytes"].numpy()[0]

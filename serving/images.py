@@ -14,13 +14,13 @@ from serving.graph import Tensors
 from serving.options import ExportOptions
 from tf_segformer.exif import apply_orientation
 from tf_segformer.image_decoding import FORMATS, Kind, read_orientation
-from tf_segformer.isolated_decoding import Decoded, decode_batch
+from tf_segformer.isolated_decoding import Decoded, decode_batch, image_at
 from tf_segformer.preprocessing import ImageProcessing
 from tf_segformer.resizing import network_size, resize_by
 
 PARALLEL_IMAGES = 4  # of a batch are resized at the same time
-# Where images keep their shape: the largest that goes through the network whole. The memory of attention
-# grows with the square of this; here it is 4.3 GB in the first stage.
+# Where images keep their shape: the largest that goes through the network whole. The time of attention grows
+# with the square of this, the memory of feature maps in proportion.
 MAX_NETWORK_PIXELS = 1 << 22
 
 STATUSES = (
@@ -53,7 +53,7 @@ def prepare_files(
         ``network_height`` and ``network_width`` int32 [N], each image's size in there;
         ``height`` and ``width`` int32 [N], each image's own; ``status_bytes`` string [N], "ok" or what
         was wrong; ``readable`` bool [N]. All numbers of an image that is not readable are 0.
-        ``decoded`` string [N] and ``orientation`` int32 [N]: what `upright` takes.
+        ``decoded``, a list, and for each image ``place`` and ``orientation`` int32 [N]: what `upright` takes.
     """
     decoded = decode_batch(
         image_bytes, max_pixels=options.max_pixels, max_bytes=options.max_bytes, webp=options.webp
@@ -78,8 +78,8 @@ def prepare_files(
     if None not in static_size:
         largest = tf.constant(static_size)
 
-    def resize(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-        image = upright(pixels, orientation, options)
+    def resize(place: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+        image = upright(decoded.pixels, place, orientation, options)
         image = resize_by(image, processing, options.resizing, pass_order=options.pillow)
         if None not in static_size:
             return image
@@ -87,13 +87,14 @@ def prepare_files(
         return tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
 
     def prepare(item: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        pixels, orientation, readable = item
+        place, orientation, readable = item
         nothing = tf.zeros([largest[0], largest[1], 3], tf.uint8)
-        return tf.cond(readable, lambda: resize(pixels, orientation), lambda: nothing)
+        return tf.cond(readable, lambda: resize(place, orientation), lambda: nothing)
 
+    places = tf.range(tf.size(image_bytes))
     pixels = tf.map_fn(
         prepare,
-        (decoded.pixels, orientation, readable),
+        (places, orientation, readable),
         fn_output_signature=tf.TensorSpec([*static_size, 3], tf.uint8),
         parallel_iterations=PARALLEL_IMAGES,
     )
@@ -106,13 +107,16 @@ def prepare_files(
         "status_bytes": texts,
         "readable": readable,
         "decoded": decoded.pixels,
+        "place": places,
         "orientation": orientation,
     }
 
 
-def upright(decoded: tf.Tensor, orientation: tf.Tensor, options: ExportOptions) -> tf.Tensor:
+def upright(
+    decoded: tf.Tensor, place: tf.Tensor, orientation: tf.Tensor, options: ExportOptions
+) -> tf.Tensor:
     """Return the pixels of one decoded image, uint8 [height, width, 3], turned upright if the export does."""
-    image = tf.ensure_shape(tf.io.parse_tensor(decoded, tf.uint8), [None, None, 3])
+    image = image_at(decoded, place)
     return apply_orientation(image, orientation) if options.exif_orientation else image
 
 
@@ -141,7 +145,7 @@ def _statuses(lengths: tf.Tensor, decoded: Decoded, fits: tf.Tensor) -> tf.Tenso
     # The last that applies counts.
     applies = {
         OK: tf.fill(tf.shape(lengths), True),
-        UNREADABLE: tf.equal(tf.strings.length(decoded.pixels), 0),
+        UNREADABLE: ~decoded.is_decoded,
         UNFIT: (decoded.sizes[:, 0] > 0) & ~fits,
         TOO_LARGE: decoded.is_large,
         FOREIGN: tf.equal(decoded.heads[:, 2], Kind.FOREIGN),

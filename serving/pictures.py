@@ -16,6 +16,8 @@ from tf_segformer.confidence import class_statistics, confidence_map
 from tf_segformer.labels import LabelSet
 from tf_segformer.postprocessing import compact_label_map
 
+# Of zlib: the default, 6, takes longer, for files that are hardly smaller.
+LABEL_PNG_LEVEL = 4
 MAX_LABELS_OF_8_BITS = 255  # ids 0 to 254: 255 stays free, it means "ignore" in label maps
 _NO_FILE = b""
 
@@ -94,11 +96,13 @@ class Pictures:
 
         The images are those made with ``keep_decoded``.
         """
+        images = dict(images)
+        decoded = images.pop("decoded")
         half_colors = tf.constant(self.label_set.colors() // 2)
 
         def draw(image: Tensors) -> Tensors:
             labels = self._labels(image, self.segmenter.logits(image))
-            pixels = upright(image["decoded"], image["orientation"], self.options)
+            pixels = upright(decoded, image["place"], image["orientation"], self.options)
             # Halves of both in uint8: no wider copy of a large photograph is made.
             half = tf.bitwise.right_shift(pixels, tf.constant(1, tf.uint8))
             colors = tf.gather(half_colors, tf.cast(labels, tf.int32))
@@ -112,16 +116,23 @@ class Pictures:
 
     def _label_png(self, labels: tf.Tensor) -> tf.Tensor:
         dtype = tf.uint8 if self.classes <= MAX_LABELS_OF_8_BITS else tf.uint16
-        return tf.io.encode_png(tf.cast(labels, dtype)[:, :, tf.newaxis])
+        return tf.io.encode_png(tf.cast(labels, dtype)[:, :, tf.newaxis], compression=LABEL_PNG_LEVEL)
 
     def _for_each_readable(
         self, draw: Callable[[Tensors], Tensors], nothing: Tensors, images: Tensors
     ) -> Tensors:
         """Map ``draw`` over the images of a batch; those that are not readable get ``nothing`` instead."""
+
+        def draw_one(index: tf.Tensor) -> Tensors:
+            # Not mapped over the images themselves, which would copy the logits of all.
+            image = {name: values[index] for name, values in images.items()}
+            return tf.cond(image["readable"], lambda: draw(image), lambda: nothing)
+
         return tf.map_fn(
-            lambda image: tf.cond(image["readable"], lambda: draw(image), lambda: nothing),
-            images,
+            draw_one,
+            tf.range(tf.size(images["readable"])),
             fn_output_signature={name: tf.TensorSpec.from_tensor(value) for name, value in nothing.items()},
-            # Large photographs take large temporaries; a network takes all cores for one image.
-            parallel_iterations=2 if self.segmenter.batched else 1,
+            # While a PNG is written, on one core, the next image is in the network. Where images are not
+            # brought to one size, a large one alone may fill the memory.
+            parallel_iterations=2 if self.segmenter.of_one_size else 1,
         )

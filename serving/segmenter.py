@@ -1,4 +1,4 @@
-"""From image files to logits, as a batch where all images are brought to one size, else one by one.
+"""From image files to logits, some images of one size at a time, or one by one.
 
     image_bytes ─► decode, resize (each file on its own) ─► normalise ─► network ─► logits
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from serving.graph import Tensors, graph_function
 from serving.images import prepare_files, prepare_pixels
+from serving.network import PIXELS_AT_A_TIME
 from serving.options import ExportOptions
 from tf_segformer.configuration import smallest_side
 from tf_segformer.image_logits import resized_logits
@@ -25,12 +26,14 @@ PER_IMAGE = ("height", "width", "status_bytes")  # outputs of every signature th
 class Segmenter:
     """Runs a network on image files.
 
-    The network takes the whole batch at once if the export brings all images to one size. Otherwise
-    each image keeps its shape, and they go through the network one after the other: padding them to one
-    size would change their logits.
+    The network takes a batch as a whole if the export brings all images to one size, and to one so small
+    that this is faster. Otherwise they go through the network one after the other, each on its way from
+    pixels to what is drawn of it, so that a batch takes little more memory than an image. (Padding images
+    of different shapes to one size would change their logits.)
 
     Attributes:
-        batched: whether the network takes the whole batch at once.
+        of_one_size: whether the export brings all images to one size.
+        batched: whether the network takes a batch as a whole.
         classes: K.
     """
 
@@ -41,7 +44,9 @@ class Segmenter:
         self.processing = processing
         self.options = options
         self.classes = config.num_labels
-        self.batched = options.resizing.fixed_size(processing) is not None
+        size = options.resizing.fixed_size(processing)
+        self.of_one_size = size is not None
+        self.batched = size is not None and 2 * size[0] * size[1] <= PIXELS_AT_A_TIME
         smallest = smallest_side(config)
         self._prepare = graph_function(
             lambda image_bytes: prepare_files(image_bytes, processing, options, smallest),
@@ -57,10 +62,9 @@ class Segmenter:
         """
         images = self._prepare(image_bytes)
         if not keep_decoded:
-            del images["decoded"], images["orientation"]
+            del images["decoded"], images["place"], images["orientation"]
         if self.batched:
-            values = normalize(images.pop("pixels"), self.processing)
-            images["logits"] = self.batch_logits(values)
+            images["logits"] = self._pixel_logits(images.pop("pixels"))
         return images
 
     def logits(self, image: Tensors) -> tf.Tensor:
@@ -73,8 +77,8 @@ class Segmenter:
     def pixel_logits(self, pixels: tf.Tensor) -> tf.Tensor:
         """Return the logits of images of one size, uint8 [N, H, W, 3]."""
         resized = prepare_pixels(pixels, self.processing, self.options)
-        if self.batched:
-            return self.batch_logits(normalize(resized, self.processing))
+        if self.of_one_size:
+            return self._pixel_logits(resized)
         spec = tf.TensorSpec([None, None, self.classes], tf.float32)
         return tf.map_fn(self._logits_of, resized, fn_output_signature=spec, parallel_iterations=1)
 
@@ -84,9 +88,10 @@ class Segmenter:
         Where images keep their shape, also ``logits_height`` and ``logits_width`` int32 [N]: h and w are
         then the largest of the batch, and zeros fill the rest.
         """
-        if self.batched:
+        if self.of_one_size:
+            logits = images["logits"] if self.batched else self._pixel_logits(images["pixels"])
             readable = images["readable"][:, tf.newaxis, tf.newaxis, tf.newaxis]
-            return {"logits": tf.where(readable, images["logits"], 0.0)}
+            return {"logits": tf.where(readable, logits, 0.0)}
         height, width = (-(-images[f"network_{side}"] // LOGIT_STRIDE) for side in ("height", "width"))
         size = tf.reduce_max(tf.concat([tf.stack([height, width], axis=1), [[0, 0]]], axis=0), axis=0)
 
@@ -109,6 +114,9 @@ class Segmenter:
     def batch_logits(self, pixel_values: tf.Tensor) -> tf.Tensor:
         """Return the logits of pixel values [N, H, W, 3]."""
         return self.network(pixel_values)["logits"]
+
+    def _pixel_logits(self, pixels: tf.Tensor) -> tf.Tensor:
+        return self.batch_logits(normalize(pixels, self.processing))
 
     def _logits_of(self, pixels: tf.Tensor) -> tf.Tensor:
         resizing = self.options.resizing

@@ -1,7 +1,7 @@
 """The signatures of an exported model: what a client sends and what it gets back.
 
-    image_bytes ─► decode, resize, normalise ─► network ─► label map at the image's own size ─► PNG
-                   (image by image)             (batch)    (image by image)
+    image_bytes ─► decode, resize ─► normalise ─► network ─► label map at the image's own size ─► PNG
+                   (batch)          (image by image, or some small ones at a time)
 
 The network and the preparation of files are traced once, and every signature calls those functions.
 Every input and output has the batch as its first dimension, since a server merges requests along it;
@@ -58,7 +58,7 @@ def trace_signatures(
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
     values_spec = pixel_values_spec(model.config.num_channels)
     network = trace_network(module.network, model.config.num_channels)
-    segmenter = Segmenter(network, model.config, processing, options)
+    segmenter = Segmenter(network.logits, model.config, processing, options)
     pictures = Pictures(segmenter, label_set)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
@@ -83,11 +83,10 @@ def trace_signatures(
         return {"labels": pictures.label_maps(logits, height, width)}
 
     def logits(pixel_values: tf.Tensor) -> Tensors:
-        return {"logits": network(pixel_values)["logits"]}
+        return network.logits(pixel_values)
 
     def features(pixel_values: tf.Tensor) -> Tensors:
-        outputs = network(pixel_values)
-        return {name: tensor for name, tensor in outputs.items() if name != "logits"}
+        return network.features(pixel_values)
 
     signatures: dict[Callable[[tf.Tensor], Tensors], tf.TensorSpec] = {
         serving_default: bytes_spec,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_segformer.attention_rows import attend
 from tf_segformer.folding import fold_projections
 from tf_segformer.inference_layers import (
     Linear,
@@ -175,10 +176,7 @@ class Attention(tf.Module):
         query, key, value = (
             self.split_heads(t, batch) for t in (self.query(x), self.key(reduced), self.value(reduced))
         )
-        scores = tf.matmul(query, key, transpose_b=True)  # (B, h, Nq, Nkv)
-        shape = tf.shape(scores)
-        probabilities = tf.nn.softmax(tf.reshape(scores, (-1, shape[-1])))  # at rank 2 it is faster
-        return self.output(self.merge_heads(tf.matmul(tf.reshape(probabilities, shape), value), count))
+        return self.output(self.merge_heads(attend(query, key, value), count))
 
     def split_heads(self, x: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
         """(N, C) → (B, h, N/B, d)."""

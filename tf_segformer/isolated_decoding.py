@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tf_segformer.image_decoding import STREAM_DECODERS, Kind, finish, inspect_image, rewrite
 from tf_segformer.lazy_function import HEAD_LENGTH, STREAMS
+from tf_segformer.pixel_list import empty_list, pixels_at, with_pixels_at
 
 _PARALLEL_FILES = 4  # of a batch that are rewritten or finished at the same time
 
@@ -25,8 +26,9 @@ class Decoded(NamedTuple):
     """A batch of decoded files.
 
     Attributes:
-        pixels: string [n], each image uint8 [h, w, 3] as `tf.io.serialize_tensor` gives it, to be
-            read with `tf.io.parse_tensor(pixels[i], tf.uint8)`; empty where there is none.
+        pixels: a list of n images, to be read with `image_at(pixels, i)`. It is a tensor itself, a
+            variant, so that images of different sizes can be passed on and none is copied.
+        is_decoded: bool [n], which images there are.
         sizes: int64 [n, 2], height and width from the head; zeros where the head was refused.
         heads: int64 [n, HEAD_LENGTH], what `inspect_image` returned.
         is_long: bool [n], which files have too many bytes and were not looked at.
@@ -34,6 +36,7 @@ class Decoded(NamedTuple):
     """
 
     pixels: tf.Tensor
+    is_decoded: tf.Tensor
     sizes: tf.Tensor
     heads: tf.Tensor
     is_long: tf.Tensor
@@ -69,18 +72,25 @@ def decode_batch(
     is_large = (height > max_pixels) | (width > max_pixels // tf.maximum(height, 1))
     is_refused = is_large if webp else is_large | (kinds == Kind.WEBP)
     kinds = tf.where(is_refused, np.int64(Kind.REFUSED), kinds)
-    return Decoded(_decode(files, heads, kinds), heads[:, :2], heads, is_long, is_large)
+    return Decoded(*_decode(files, heads, kinds), heads[:, :2], heads, is_long, is_large)
 
 
-def _decode(files: tf.Tensor, heads: tf.Tensor, kinds: tf.Tensor) -> tf.Tensor:
-    """Return the serialized pixels of the files whose kind is not refused, string [n]."""
+def image_at(pixels: tf.Tensor, index: tf.Tensor | int) -> tf.Tensor:
+    """Return an image of `Decoded.pixels`: uint8 [h, w, 3], [0, 0, 3] where it is not decoded."""
+    image = pixels_at(pixels, STREAMS * index)
+    image = tf.cond(tf.equal(tf.rank(image), 3), lambda: image, lambda: tf.zeros([0, 0, 3], tf.uint8))
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode(files: tf.Tensor, heads: tf.Tensor, kinds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the pixels of the files whose kind is not refused, and which there are, bool [n]."""
     count = tf.size(files, tf.int64)
     # Of `count` × STREAMS places, a file that is decoded as it is has that of its first stream.
     whole = tf.where(kinds == Kind.JPEG)[:, 0]
     index = tf.where(kinds > Kind.JPEG)[:, 0]
     streams = _for_each(index, (files, heads), lambda item: rewrite(*item), [STREAMS])
     used = tf.where(tf.strings.length(streams) > 0)
-    decoded = tf.fill([STREAMS * count], b"")
+    decoded = empty_list(STREAMS * count), tf.fill([STREAMS * count], False)
     for decode, taken in STREAM_DECODERS:
         is_taken = tf.reduce_any(tf.gather(kinds, index)[:, tf.newaxis] == [*taken], axis=1)
         mine = tf.boolean_mask(used, tf.gather(is_taken, used[:, 0]))
@@ -90,10 +100,43 @@ def _decode(files: tf.Tensor, heads: tf.Tensor, kinds: tf.Tensor) -> tf.Tensor:
             places = tf.concat([STREAMS * whole, places], axis=0)
             contents = tf.concat([tf.gather(files, whole), contents], axis=0)
         decoded = _isolated(contents, places, decoded, decode)
-    decoded = tf.reshape(decoded, [-1, STREAMS])
-    index = tf.where(kinds > Kind.PNG)
-    finished = _for_each(index[:, 0], (files, heads, decoded), lambda item: finish(*item), [])
-    return tf.tensor_scatter_nd_update(decoded[:, 0], index, finished)
+    index = tf.where(kinds > Kind.PNG)[:, 0]
+    return _finished(index, files, heads, decoded)
+
+
+def _finished(
+    index: tf.Tensor, files: tf.Tensor, heads: tf.Tensor, decoded: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Make the pixels of the files at these places of their streams; return as `_decode` does."""
+    pixels, is_decoded = decoded
+    streams = tf.reshape(is_decoded, [-1, STREAMS])
+    places = STREAMS * tf.range(tf.shape(streams)[0])[:, tf.newaxis] + tf.range(STREAMS)
+
+    def stream(item: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        place, there = item
+        return tf.cond(
+            there, lambda: tf.io.serialize_tensor(pixels_at(pixels, place)), lambda: tf.constant(b"")
+        )
+
+    def finish_one(item: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        file, head, *its_streams = item
+        spec = tf.TensorSpec([], tf.string)
+        serialized = tf.map_fn(stream, tuple(its_streams), fn_output_signature=spec)
+        return finish(file, head, tf.ensure_shape(serialized, [STREAMS]))
+
+    found = _for_each(index, (files, heads, places, streams), finish_one, [])
+
+    def put(i: tf.Tensor, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = tf.cond(
+            tf.strings.length(found[i]) > 0,
+            lambda: tf.io.parse_tensor(found[i], tf.uint8),
+            lambda: tf.zeros([0], tf.uint8),
+        )
+        return i + 1, with_pixels_at(pixels, STREAMS * index[i], image)
+
+    _, pixels = tf.while_loop(lambda i, _: i < tf.size(found), put, (0, pixels))
+    is_found = tf.strings.length(found) > 0
+    return pixels, tf.tensor_scatter_nd_update(streams[:, 0], index[:, tf.newaxis], is_found)
 
 
 def _for_each(
@@ -112,24 +155,32 @@ def _for_each(
 
 
 def _isolated(
-    streams: tf.Tensor, places: tf.Tensor, decoded: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor]
-) -> tf.Tensor:
-    """Put the serialized pixels of streams, string [m], to their places in `decoded`, string [k].
+    streams: tf.Tensor,
+    places: tf.Tensor,
+    decoded: tuple[tf.Tensor, tf.Tensor],
+    decode: Callable[[tf.Tensor], tf.Tensor],
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode streams, string [m], to their places in a list of pixels, and note there that they are.
 
     Where one is damaged its place is left as it is.
     """
 
-    def run() -> tf.Tensor:
+    def run() -> tuple[tf.Tensor, tf.Tensor]:
         def decode_one(place: tf.Tensor, stream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return place, tf.io.serialize_tensor(decode(stream))
+            return place, decode(stream)
+
+        def put(
+            decoded: tuple[tf.Tensor, tf.Tensor], item: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            place, pixels = item
+            there = tf.tensor_scatter_nd_update(decoded[1], [[place]], [True])
+            return with_pixels_at(decoded[0], place, pixels), there
 
         options = tf.data.Options()
         options.experimental_optimization.apply_default_optimizations = False
         options.autotune.enabled = False
         data = tf.data.Dataset.from_tensor_slices((places, streams)).map(decode_one)
         data = data.ignore_errors(log_warning=False).with_options(options)
-        return data.reduce(
-            decoded, lambda found, item: tf.tensor_scatter_nd_update(found, [[item[0]]], [item[1]])
-        )
+        return data.reduce(decoded, put)
 
     return tf.cond(tf.size(places) > 0, run, lambda: decoded)

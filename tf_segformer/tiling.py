@@ -159,12 +159,12 @@ def reduce_contenders(
         columns: The tiles along w.
         tiles: int32 [n, 2], each tile's row and column.
         reduction: Called with a part of the pairs, those of some whole tiles: the resized logits
-            [m, P, Q], the pairs' tiles [m], ascending from 0 without a gap, and their classes [m],
-            ascending in each tile; returns [tiles, P, Q].
+            [m, Q, P], the pairs' tiles [m], ascending from 0 without a gap, and their classes [m],
+            ascending in each tile; returns [tiles, Q, P].
         dtype: Of what the reduction returns.
 
     Returns:
-        [n, P, Q].
+        [n, Q, P].
     """
     row, column = tiles[:, 0], tiles[:, 1]
     at_corners = [
@@ -180,8 +180,9 @@ def reduce_contenders(
     pairs = tf.where(contends)
     at_corners = [tf.gather_nd(values, pairs)[:, None] for values in at_corners]  # 4 x [m, 1]
     tile, label = tf.unstack(tf.cast(pairs, tf.int32), axis=1)
-    ends = tf.cumsum(tf.math.count_nonzero(contends, axis=1, dtype=tf.int32))
-    ends = tf.concat([[0], ends], 0)  # tile i has the pairs ends[i] to ends[i + 1]
+    n = tf.size(row)
+    # Tile i has the pairs ends[i] to ends[i + 1]. (`tf.searchsorted` does not search nothing.)
+    (ends,) = tf.unstack(tf.raw_ops.LowerBound(sorted_inputs=tile[None], values=tf.range(n + 1)[None]), 1)
     capacity = BUDGET // (rows.size * columns.size)
 
     def step(i: tf.Tensor, start: tf.Tensor, parts: tf.TensorArray) -> tuple:
@@ -189,20 +190,19 @@ def reduce_contenders(
         stop = tf.maximum(stop, start + 1)
         part = slice(ends[start], ends[stop])
         x = tf.gather(columns.weight, tf.gather(column, tile[part]))  # [m, Q]
-        y = tf.gather(rows.weight, tf.gather(row, tile[part]))[:, :, None]  # [m, P, 1]
+        y = tf.gather(rows.weight, tf.gather(row, tile[part]))[:, None]  # [m, 1, P]
         top_left, top_right, bottom_left, bottom_right = (values[part] for values in at_corners)
         top = (1 - x) * top_left + x * top_right
         bottom = (1 - x) * bottom_left + x * bottom_right
-        resized = (1 - y) * top[:, None] + y * bottom[:, None]
+        resized = (1 - y) * top[:, :, None] + y * bottom[:, :, None]
         reduced = reduction(resized, tile[part] - start, label[part])
         return i + 1, stop, parts.write(i, tf.reshape(reduced, [-1]))
 
     # Parts are flat and begin with an empty one: eagerly, no part at all could not be concatenated.
     parts = tf.TensorArray(dtype, 1, dynamic_size=True, infer_shape=False, element_shape=[None])
     parts = parts.write(0, tf.zeros([0], dtype))
-    n = tf.size(row)
     _, _, parts = tf.while_loop(lambda i, start, _: start < n, step, (1, 0, parts))
-    return tf.reshape(parts.concat(), [n, rows.size, columns.size])
+    return tf.reshape(parts.concat(), [n, columns.size, rows.size])
 
 
 def assemble(
@@ -214,12 +214,15 @@ def assemble(
 ) -> tf.Tensor:
     """Put the picture together from bands of tiles.
 
+    A picture's columns are gathered first, one piece of P pixels a tile: pixel by pixel it takes several
+    times as long. They are turned, and the rows are gathered, which leaves out what shorter tiles lack.
+
     Args:
         rows: The tiles along H.
         columns: The tiles along W.
         classes: K, which bounds what a tile may need.
         band: Called with the first tile row of a band and the one after its last; returns a table
-            of tiles [any, P, Q] and int32 [rows of tiles, C], the table's entry for each tile.
+            of tiles [any, Q, P] and int32 [rows of tiles, C], the table's entry for each tile.
         dtype: Of the table.
 
     Returns:
@@ -234,10 +237,11 @@ def assemble(
         stop = tf.minimum(start + height, tile_rows)
         table, entry = band(start, stop)
         span = slice(rows.start[start], rows.start[stop])
-        index = tf.gather(entry * pixels, columns.of, axis=1) + columns.offset
-        index = tf.gather(index, rows.of[span] - start)
-        index += rows.offset[span, None] * columns.size
-        return i + 1, bands.write(i, tf.gather(tf.reshape(table, [-1]), index))
+        piece = tf.gather(tf.transpose(entry) * columns.size, columns.of) + columns.offset[:, None]
+        pieces = tf.gather(tf.reshape(table, [-1, rows.size]), piece)  # [W, tiles, P]
+        turned = tf.transpose(tf.reshape(pieces, [tf.size(columns.of), -1]))
+        row = (rows.of[span] - start) * rows.size + rows.offset[span]
+        return i + 1, bands.write(i, tf.gather(turned, row))
 
     count = -(-tile_rows // height)
     bands = tf.TensorArray(dtype, count, infer_shape=False, element_shape=[None, None])

@@ -6,23 +6,55 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.util import _pywrap_util_port  # the one place that tells whether oneDNN runs
 
-from serving.network import trace_network
+import serving.network
+from serving.network import in_parts, trace_network
 
 
 @pytest.fixture(scope="module")
-def network(keras_model):
-    return trace_network(keras_model.fold_for_inference(), 3).get_concrete_function()
+def traced(keras_model):
+    return trace_network(keras_model.fold_for_inference(), 3)
 
 
-def test_shapes_and_the_free_batch_dimension_are_kept(network, keras_model):
-    shapes = {name: output.shape.as_list() for name, output in network.structured_outputs.items()}
-    assert shapes["logits"] == [None, None, None, keras_model.config.num_labels]
-    assert [shapes[f"hidden_state_{i}"][-1] for i in range(4)] == keras_model.config.hidden_sizes
+@pytest.fixture(scope="module")
+def network(traced):
+    return traced.logits.get_concrete_function()
 
 
-def test_an_empty_batch_gives_an_empty_answer(network, keras_model):
+def test_shapes_and_the_free_batch_dimension_are_kept(traced, network, keras_model):
+    (logits,) = network.structured_outputs.values()
+    assert logits.shape.as_list() == [None, None, None, keras_model.config.num_labels]
+    states = traced.features.get_concrete_function().structured_outputs
+    assert [states[f"hidden_state_{i}"].shape[-1] for i in range(4)] == keras_model.config.hidden_sizes
+
+
+def test_an_empty_batch_gives_an_empty_answer(traced, network, keras_model):
     logits = network(tf.zeros([0, 64, 96, 3]))["logits"]
     assert logits.shape == (0, 16, 24, keras_model.config.num_labels)
+    states = traced.features(tf.zeros([0, 64, 96, 3]))
+    assert states["hidden_state_3"].shape == (0, 2, 3, keras_model.config.hidden_sizes[3])
+
+
+@pytest.mark.parametrize(
+    ("images", "pixels", "parts"),
+    [(5, 64 * 96, [1] * 5), (5, 2 * 64 * 96, [2, 2, 1]), (4, 10**6, [4]), (2, 1, [1, 1]), (0, 10**6, [1])],
+)
+def test_a_batch_goes_through_in_parts_of_so_many_pixels(monkeypatch, images, pixels, parts):
+    monkeypatch.setattr(serving.network, "PIXELS_AT_A_TIME", pixels)
+    taken = []
+
+    def network(some):
+        tf.numpy_function(lambda count: taken.append(int(count)), [tf.shape(some)[0]], [])
+        return {"first": some[:, 0, 0], "all": tf.reduce_sum(some, axis=(1, 2)), "unused": some}
+
+    shapes = {"first": tf.TensorShape([None, 3]), "all": tf.TensorShape([None, 3])}
+    spec = tf.TensorSpec([None, None, None, 3])
+    run = tf.function(lambda x: in_parts(network, x, shapes), input_signature=[spec], autograph=False)
+    values = np.random.default_rng(0).integers(0, 9, [images, 64, 96, 3]).astype(np.float32)
+    found = run(values)
+    assert taken == parts
+    np.testing.assert_array_equal(found["first"], values[:, 0, 0])
+    np.testing.assert_array_equal(found["all"], values.sum((1, 2)))
+    assert set(found) == set(shapes)
 
 
 def test_the_models_own_refusal_of_tiny_images_is_kept(network):

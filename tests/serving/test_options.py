@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from serving import verification
+from serving import network, segmenter, verification
 from serving.options import ExportOptions
 from serving.session_check import compare
 from serving.signatures import trace_signatures
@@ -72,13 +72,25 @@ def photo(height, width, seed=0):
 
 def test_answers_are_what_the_model_says_image_by_image(choice, keras_model):
     """A bad file among them changes nothing; `expected_answers` uses no signature."""
-    processing, options, signatures = choice
+    check_answers(keras_model, *choice)
+
+
+def check_answers(keras_model, processing, options, signatures):
     labels = label_set_for(keras_model.config)
     expected = verification.expected_answers(keras_model, processing, labels, options)
     for name, signature in signatures.items():
         value = verification.example_values(signature.structured_input_signature[0][0].dtype)
         differences, _ = compare(run(signatures, name, value), expected[name], 2e-6, 0.0)
         assert differences == [], name
+
+
+def test_images_of_one_size_that_fill_the_network_go_through_one_by_one(
+    monkeypatch, answers_with, keras_model
+):
+    for module in (network, segmenter):
+        monkeypatch.setattr(module, "PIXELS_AT_A_TIME", 2 * FIXED.height * FIXED.width - 1)
+    names = ("serving_default", "overlay", "logits_from_bytes", "segment_pixels")
+    check_answers(keras_model, FIXED, ExportOptions(), answers_with(FIXED, ExportOptions(), *names))
 
 
 def test_logits_of_different_sizes_are_padded_with_zeros(choice):
