@@ -37,6 +37,7 @@ from tf_segformer.inference_layers import (
 )
 from tf_segformer.layers import require_at_least
 from tf_segformer.numerics import ACTIVATIONS, resize_bilinear
+from tf_segformer.packed_weights import PackedWeights
 
 
 class Prediction(NamedTuple):
@@ -83,6 +84,9 @@ class InferenceNetwork(tf.Module):
             )
         ]
         self.head = Head(head, numbers)
+        self.weights = PackedWeights(
+            part for part in self.submodules if isinstance(part, Weight) and not numbers.constant
+        )
 
     @scoped
     def __call__(self, pixel_values: tf.Tensor) -> Prediction:
@@ -93,10 +97,11 @@ class InferenceNetwork(tf.Module):
         """
         x = tf.cast(pixel_values, self.dtype)
         features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return Prediction(self.head(features), tuple(features))
+        with self.weights.read():
+            for stage in self.stages:
+                x = stage(x)
+                features.append(x)
+            return Prediction(self.head(features), tuple(features))
 
 
 class Stage(tf.Module):
