@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import tensorflow as tf
 
@@ -55,16 +56,16 @@ class PackedWeights(tf.Module):
     """The stacks of a network.
 
     Args:
-        weights: what have an attribute `variable`, which becomes a `StackedWeight` where there are two or
+        weights: modules with an attribute `variable`, which becomes a `StackedWeight` where there are two or
             more of its shape and dtype.
     """
 
-    def __init__(self, weights: Iterable[tf.Module]) -> None:
+    def __init__(self, weights: Iterable[Any]) -> None:
         super().__init__(name="packed_weights")
-        alike = defaultdict(list)
+        alike: dict[Any, list[Any]] = defaultdict(list)
         for weight in weights:
             alike[weight.variable.dtype, tuple(weight.variable.shape)].append(weight)
-        self.stacks = []
+        self.stacks: list[WeightStack] = []
         for members in alike.values():
             if len(members) == 1:
                 continue
