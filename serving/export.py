@@ -16,7 +16,7 @@ from serving import manifest
 from serving.layout import existing_ancestor, unfinished_version
 from serving.options import ExportOptions
 from serving.precision import LowPrecisionModel, allowance, describe_precision, summary
-from serving.signatures import input_spec, trace_signatures
+from serving.signatures import fold, input_spec, trace_signatures
 from serving.verification import check_in_fresh_process, example_values, expected_answers
 from serving.warmup import WARMUP_FILE, batching_parameters, warmup_requests, write_warmup_records
 from tf_segformer import TFSegformerForSemanticSegmentation
@@ -83,7 +83,8 @@ def export_saved_model(
         _require_space(destination, model)
 
         progress("Tracing the signatures")
-        module, signatures = trace_signatures(model, processing, label_set, options)
+        network = fold(model, options)
+        module, signatures = trace_signatures(model, processing, label_set, options, network=network)
         progress("Writing the SavedModel")
         save_options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(unfinished.path), signatures, save_options)
@@ -99,7 +100,7 @@ def export_saved_model(
         precision = None
         if options.rounding:
             progress(f"Comparing {options.rounding} with float32")
-            answering = LowPrecisionModel(module.network)
+            answering = LowPrecisionModel(network)
             precision = describe_precision(model, answering, processing, options)
             progress(summary(precision))
 

@@ -7,12 +7,15 @@ float16, and the restore casts: in TensorFlow Serving and in a Session by the gr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from serving.precision import PrecisionError
+from tf_segformer.inference_layers import Weight
+from tf_segformer.packed_weights import StackedWeight
 
 SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 
@@ -21,10 +24,11 @@ class Float16Weights(tf.Module):
     """What a SavedModel's checkpoint holds in place of a network's matrices and convolution kernels.
 
     Biases and LayerNorm's parameters, about a hundredth of the weights, stay as they are. So does a kernel
-    all of whose values are below float16's normal range (6.1e-5): there it has fewer than 11 bits.
+    all of whose values are below float16's normal range (6.1e-5), where it has fewer than 11 bits, and those
+    that share a variable with it.
 
     Args:
-        network: its float32 variables of two or more dimensions are rounded to float16 in place, so that it
+        network: its float32 weights of two or more dimensions are rounded to float16 in place, so that it
             computes from now on what the loaded SavedModel will.
 
     Raises:
@@ -33,12 +37,17 @@ class Float16Weights(tf.Module):
 
     def __init__(self, network: tf.Module) -> None:
         super().__init__(name="float16_weights")
-        self._variables = {
-            name: variable for name, variable in _named_variables(network) if _is_stored(variable)
-        }
-        for name, variable in self._variables.items():
-            variable.assign(_rounded(variable.numpy(), name))
+        self._variables: dict[str, tf.Variable] = {}
+        for name, variable, weights in _matrices(network):
+            values = variable.numpy()
+            stack = values if len(weights) > 1 else values[None]
+            if any(map(_is_too_small, stack)):
+                continue
+            for weight, value in zip(weights, stack, strict=True):
+                _check_range(value, weight)
+            variable.assign(values.astype(np.float16).astype(np.float32))
             _leave_out_of_checkpoint(variable)
+            self._variables[name] = variable
         names = self._variables
 
         # Concrete functions, under the names by which `tf.saved_model.save` finds how an object is saved and
@@ -64,17 +73,29 @@ class Float16Weights(tf.Module):
         return {}
 
 
-def _named_variables(network: tf.Module) -> list[tuple[str, tf.Variable]]:
-    found = network._flatten(predicate=lambda value: isinstance(value, tf.Variable), with_path=True)
-    return [("-".join(map(str, path)), variable) for path, variable in found]
+def _matrices(network: tf.Module) -> Iterator[tuple[str, tf.Variable, list[str]]]:
+    """Give the variables that hold matrices and kernels: a name, the variable, and its weights' names."""
+    alone: list[tuple[str, tf.Variable, list[str]]] = []
+    stacks: dict[int, tuple[str, tf.Variable, list[tuple[int, str]]]] = {}
+    found = network._flatten(predicate=lambda value: isinstance(value, Weight), with_path=True)
+    for path, weight in found:
+        if len(weight.shape) < 2:
+            continue
+        name, held = "-".join(map(str, path)), weight.variable
+        if isinstance(held, StackedWeight):
+            stacks.setdefault(id(held.stack), (name, held.stack.variable, []))[2].append((held.index, name))
+        else:
+            alone.append((name, held, [name]))
+    yield from alone
+    for name, variable, members in stacks.values():
+        yield name, variable, [member for _, member in sorted(members)]
 
 
-def _is_stored(variable: tf.Variable) -> bool:
-    largest = np.abs(variable.numpy()).max(initial=0.0)
-    return variable.shape.rank > 1 and not 0 < largest < SMALLEST_NORMAL
+def _is_too_small(value: np.ndarray) -> bool:
+    return bool(0 < np.abs(value).max(initial=0.0) < SMALLEST_NORMAL)
 
 
-def _rounded(value: np.ndarray, name: str) -> np.ndarray:
+def _check_range(value: np.ndarray, name: str) -> None:
     with np.errstate(over="ignore"):
         rounded = value.astype(np.float16)
     if not np.isfinite(rounded).all():
@@ -83,7 +104,6 @@ def _rounded(value: np.ndarray, name: str) -> np.ndarray:
             f"The weight {name} holds {wrong:.6g}; float16 holds numbers up to "
             f"{np.finfo(np.float16).max:.0f}. Export this checkpoint with weights in float32."
         )
-    return rounded.astype(np.float32)
 
 
 def _leave_out_of_checkpoint(variable: Any) -> None:

@@ -32,6 +32,7 @@ def trace_signatures(
     label_set: LabelSet,
     options: ExportOptions | None = None,
     names: Collection[str] | None = None,
+    network: Any = None,
 ) -> tuple[tf.Module, dict[str, Any]]:
     """Trace the signatures of a segmentation model.
 
@@ -41,23 +42,26 @@ def trace_signatures(
         label_set: its classes.
         options: what was chosen for the export; None for the defaults.
         names: the signatures to trace; None for all.
+        network: what ``fold`` returned; None to fold the model here.
 
     Returns:
         What ``tf.saved_model.save`` takes: a module that tracks the network's variables and nothing
-        else (no Keras object reaches the file), and the concrete functions by signature name.
+        else (neither a Keras object nor the network's parts reach the file: each would be made again in
+        every program that loads it), and the concrete functions by signature name.
 
     Raises:
         serving.precision.PrecisionError: a weight does not fit the chosen float16.
     """
     options = options or ExportOptions()
+    folded = fold(model, options) if network is None else network
     module = tf.Module()
-    module.network = model.fold_for_inference(None if options.precision == "float32" else options.precision)
+    module.weights = folded.variables
     if options.weights == "float16":
-        module.stored = Float16Weights(module.network)
+        module.stored = Float16Weights(folded)
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
     values_spec = pixel_values_spec(model.config.num_channels)
-    network = trace_network(module.network, model.config.num_channels)
+    network = trace_network(folded, model.config.num_channels)
     segmenter = Segmenter(network.logits, model.config, processing, options)
     pictures = Pictures(segmenter, label_set)
 
@@ -102,6 +106,11 @@ def trace_signatures(
         for signature, spec in signatures.items()
         if names is None or signature.__name__ in names
     }
+
+
+def fold(model: Any, options: ExportOptions) -> Any:
+    """Return a model's network for inference in an export's precision."""
+    return model.fold_for_inference(None if options.precision == "float32" else options.precision)
 
 
 def input_spec(signature: Any) -> tf.TensorSpec:

@@ -40,6 +40,7 @@ from tf_segformer.inference_layers import (
 )
 from tf_segformer.layers import require_at_least
 from tf_segformer.numerics import ACTIVATIONS
+from tf_segformer.packed_weights import PackedWeights
 
 
 class Prediction(NamedTuple):
@@ -85,6 +86,9 @@ class InferenceNetwork(tf.Module):
             )
         ]
         self.head = Head(head, numbers)
+        self.weights = PackedWeights(
+            part for part in self.submodules if isinstance(part, Weight) and not numbers.constant
+        )
 
     @scoped
     def __call__(self, pixel_values: tf.Tensor) -> Prediction:
@@ -95,10 +99,12 @@ class InferenceNetwork(tf.Module):
         """
         x = tf.cast(pixel_values, self.dtype)
         features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        logits, *states = (tf.cast(tensor, self.dtype) for tensor in (self.head(features), *features))
+        with self.weights.read():
+            for stage in self.stages:
+                x = stage(x)
+                features.append(x)
+            outputs = (self.head(features), *features)
+        logits, *states = (tf.cast(tensor, self.dtype) for tensor in outputs)
         return Prediction(logits, tuple(states))
 
 

@@ -66,7 +66,7 @@ class Weight(tf.Module):
 
     def __init__(self, value: Any, dtype: str, numbers: Numbers, name: str) -> None:
         super().__init__(name=name)
-        self.dtype = tf.as_dtype(dtype)
+        self.dtype, self.shape = tf.as_dtype(dtype), np.shape(value)
         self._constant = np.asarray(value).astype(self.dtype.as_numpy_dtype) if numbers.constant else None
         if not numbers.constant:
             self.variable = tf.Variable(value, trainable=False, dtype=dtype, name=name)

@@ -19,6 +19,8 @@ from serving.options import ExportOptions
 from serving.precision import PrecisionError, allowance
 from serving.session_check import ServedModel
 from serving.verification import FLOAT32
+from tf_segformer.inference_layers import Weight, numbers_of
+from tf_segformer.packed_weights import PackedWeights
 
 ENVIRONMENTS = Path(__file__).parents[2] / ".venvs"
 
@@ -54,8 +56,9 @@ def values():
 def by_hand(keras_model, values):
     """The logits of the folded network with every kernel rounded."""
     network = keras_model.fold_for_inference()
+    stacks = {stack.variable.ref() for stack in network.weights.stacks}
     for variable in network.variables:
-        if variable.shape.rank > 1:
+        if variable.shape.rank - (variable.ref() in stacks) > 1:
             variable.assign(variable.numpy().astype(np.float16))
     return network(tf.constant(values)).logits.numpy()
 
@@ -86,8 +89,12 @@ def test_kernels_lie_in_float16_and_the_rest_in_float32(exported, keras_model):
     dtypes = reader.get_variable_to_dtype_map()
     found = sorted((tuple(shape), dtypes[name].name) for name, shape in on_disk if dtypes[name] != tf.string)
     network = keras_model.fold_for_inference()
-    shapes = [tuple(variable.shape) for variable in network.variables]
-    assert found == sorted((shape, "float16" if len(shape) > 1 else "float32") for shape in shapes)
+    stacks = {stack.variable.ref() for stack in network.weights.stacks}
+    expected = [
+        (tuple(variable.shape), variable.shape.rank - (variable.ref() in stacks) > 1)
+        for variable in network.variables
+    ]
+    assert found == sorted((shape, "float16" if matrix else "float32") for shape, matrix in expected)
 
 
 def test_nothing_is_cast_when_the_network_runs(exported):
@@ -133,7 +140,7 @@ class Network(tf.Module):
     def __init__(self, **values):
         super().__init__(name="network")
         for name, value in values.items():
-            setattr(self, name, tf.Variable(np.float32(value)))
+            setattr(self, name, Weight(np.float32(value), "float32", numbers_of("float32"), name))
 
 
 @pytest.mark.parametrize("value", [65520.0, -1e9, np.inf, np.nan])
@@ -149,11 +156,26 @@ def test_kernels_below_the_normal_range_and_biases_stay_in_float32(tmp_path):
     network.stored = Float16Weights(network)
     tf.saved_model.save(network, tmp_path)
     loaded = tf.saved_model.load(tmp_path)
-    assert loaded.kernel.numpy().tolist() == np.float16([[0.1, 1e-7]]).tolist()
-    assert loaded.bias.numpy().tolist() == np.float32([0.1, 1e9]).tolist()
-    assert np.array_equal(loaded.tiny, tiny)
-    assert loaded.zeros.numpy() == 0
-    assert loaded.largest.numpy() == 65504
+    assert loaded.kernel.variable.numpy().tolist() == np.float16([[0.1, 1e-7]]).tolist()
+    assert loaded.bias.variable.numpy().tolist() == np.float32([0.1, 1e9]).tolist()
+    assert np.array_equal(loaded.tiny.variable, tiny)
+    assert loaded.zeros.variable.numpy() == 0
+    assert loaded.largest.variable.numpy() == 65504
+
+
+def test_weights_that_share_a_variable_are_judged_and_named_one_by_one():
+    class Packed(Network):
+        def __init__(self, **values):
+            super().__init__(**values)
+            self.weights = PackedWeights(part for part in self.submodules if isinstance(part, Weight))
+
+    network = Packed(a=[[0.1]], b=[[1e-6]], c=[[0.1, 0.2]], d=[[0.3, 0.4]], e=[0.1], f=[0.3])
+    Float16Weights(network)
+    assert network.a.variable.read_value().numpy() == np.float32(0.1)  # with b, which is too small
+    assert network.d.variable.read_value().numpy().tolist() == np.float16([[0.3, 0.4]]).tolist()
+    assert network.f.variable.read_value().numpy() == np.float32([0.3])
+    with pytest.raises(PrecisionError, match=r"weight second holds 1e\+06"):
+        Float16Weights(Packed(first=[[1.0]], second=[[1e6]]))
 
 
 def test_it_does_not_go_with_bfloat16():

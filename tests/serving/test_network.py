@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.util import _pywrap_util_port  # the one place that tells whether oneDNN runs
 
 import serving.network
@@ -71,6 +72,16 @@ def test_weights_are_in_the_file_once(version_dir, keras_model):
         int(np.prod(shape)) for name, shape in shapes.items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
     )
     assert 0 < saved < sum(int(np.prod(weight.shape)) for weight in keras_model.weights)
+
+
+def test_a_loader_makes_variables_and_signatures_and_nothing_else(version_dir, network):
+    """Each object, and each variable's place in every function, costs time at load."""
+    saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
+    nodes = saved.meta_graphs[0].object_graph_def.nodes
+    kinds = Counter(node.WhichOneof("kind") for node in nodes)
+    assert kinds["variable"] == len({id(each) for each in network.captured_inputs})
+    assert kinds["user_object"] == 3  # the module, its list of variables, and the map of signatures
+    assert kinds["bare_concrete_function"] == len(saved.meta_graphs[0].signature_def) - 1  # and an init op
 
 
 @pytest.mark.skipif(not _pywrap_util_port.IsMklEnabled(), reason="this TensorFlow runs without oneDNN")
