@@ -38,11 +38,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of every side")
     parser.add_argument("--json", type=Path, help=f"the results (default {OUTPUT}/PLAN.json)")
     parser.add_argument("--resume", action="store_true", help="keep what the results have already")
-    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="measure nothing")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="measure nothing; several count as one",
+    )
     parser.add_argument("--write", nargs="+", type=Path, default=[], metavar="FILE", help="documents")
     parser.add_argument("--keep-models", action="store_true", help=f"leave {OUTPUT}/models on the disk")
     options = parser.parse_args()
-    options.json = options.source or options.json or OUTPUT / f"{options.plan}.json"
+    options.json = options.json or (options.source or [OUTPUT / f"{options.plan}.json"])[0]
     options.questions = [q for q in PLANS[options.plan] if not options.only or q.key in options.only]
     try:
         if options.threads < 1:
@@ -75,7 +82,7 @@ def check(path: Path) -> None:
 def results_of(options: argparse.Namespace) -> dict[str, Any]:
     """Return the results to begin with."""
     if options.source:
-        return answers.read(options.source)
+        return answers.combined([answers.read(path) for path in options.source])
     fresh = answers.new(options.plan, options.threads)
     return answers.resumed(options.json, fresh) if options.resume else fresh
 

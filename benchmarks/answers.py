@@ -61,6 +61,28 @@ def resumed(path: Path, fresh: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def combined(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return several runs' results as one; where two answer the same question, the later one counts.
+
+    Raises:
+        AnswersError: they are of different machines, versions or numbers of threads.
+    """
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+    found: dict[str, Any] = {}
+    for run in runs:
+        for name in ("threads", "machine", "versions"):
+            if run.get(name) != first.get(name):
+                raise AnswersError(
+                    f"The results to combine were measured with another {name}: {first.get(name)} and "
+                    f"{run.get(name)}. Give those of one machine and environment."
+                )
+        for key, answer in run["answers"].items():
+            found[key] = {**answer, "plan": run["plan"]}
+    return {**first, "answers": found}
+
+
 def is_answered(results: dict[str, Any], question: Question) -> bool:
     """Whether the question was answered with these options."""
     answer = results["answers"].get(question.key)

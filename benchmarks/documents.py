@@ -45,9 +45,15 @@ def circumstances(results: dict[str, Any]) -> str:
     where = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     targets = {"quick": "make bench", "full": "make bench-full"}
-    target = targets.get(results["plan"], "python -m benchmarks --plan trial")
+    target = f"`{targets.get(results['plan'], 'python -m benchmarks --plan trial')}`"
+    others: dict[str, list[str]] = {}
+    for key, answer in results["answers"].items():
+        if answer.get("plan", results["plan"]) != results["plan"]:
+            others.setdefault(answer["plan"], []).append(key)
+    for plan, keys in others.items():
+        target += f" and, by `python -m benchmarks --plan {plan} --only`, {', '.join(keys)}"
     return (
-        f"`{target}`: {where['processor']}, {where['cores']} cores, {results['threads']} threads a side; "
+        f"{target}: {where['processor']}, {where['cores']} cores, {results['threads']} threads a side; "
         f"{versions}. Medians; a ratio is the median of the ratios of neighbouring runs, quartiles in "
         "brackets, and above 1 it is slower than the export here. The fastest of a table, in each precision, "
         "is bold. A line says where a peer was not installed or failed."

@@ -223,6 +223,19 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
         answers.resumed(path, answers.new("quick", 1))
 
 
+def test_results_of_several_runs_count_as_one():
+    quick, full = results(), results([row(OURS, (1.0,))])
+    full["plan"] = "full"
+    full["answers"]["memory"] = next(iter(full["answers"].values()))
+    both = answers.combined([quick, full])
+    assert set(both["answers"]) == set(full["answers"]) and both["plan"] == "quick"
+    page = documents.tables(both)
+    assert "`make bench` and, by `python -m benchmarks --plan full --only`, " in page
+    assert "| **this project, exported** |" in page and "OpenVINO" not in page  # the later answer
+    with pytest.raises(answers.AnswersError, match=r"another threads: 2 and 1\."):
+        answers.combined([quick, {**full, "threads": 1}])
+
+
 def test_a_question_that_failed_is_asked_again_and_shown(tmp_path):
     found = results()
     answers.record(found, ASKED, 0.0, 1.9, {"problem": "its process ended without an answer"})
