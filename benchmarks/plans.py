@@ -39,13 +39,19 @@ QUICK = [
         "roofline",
         "Multiply-adds, and the machine's rate",
         "roofline",
-        {"variants": ["b0"], "sides": [OURS, OURS_BFLOAT16], "repeats": 7},
+        {"sides": [OURS, OURS_BFLOAT16], "repeats": 5},
     ),
     Question(
         "request-b0",
         "The whole request, B0: bytes to PNG",
         "whole",
         {"variant": "b0", "sizes": ["640x427"], "repeats": 3, "no_memory": True},
+    ),
+    Question(
+        "serving-b0",
+        "Threads, batches and callers: B0",
+        "concurrency",
+        {"callers": [1, 2, 4], "batches": [1, 4], "seconds": 4.0},
     ),
 ]
 
@@ -122,7 +128,7 @@ FULL = [
         {"variant": "b0", "sizes": ["640x427", "4000x3000"], "repeats": 5},
     ),
     Question("precision", "Precision, on a trained checkpoint", "precision", {}),
-    Question("loading-b4", "Loading, first answer and size on disk: B4", "loading", {}),
+    Question("loading-b4", "Loading, first answer and size on disk: B4", "loading", {"repeats": 3}),
     Question("memory-b4", "Peak memory: B4", "memory", {}),
     Question("serving-b0", "Threads, batches and callers: B0", "concurrency", {}),
     Question(
