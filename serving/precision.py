@@ -22,8 +22,8 @@ SCENES = 4
 SCENE_SIZE = (384, 512)
 # By `ExportOptions.rounding`, as a share of the largest logit. Bfloat16 moves the logits of seeded B0 and B4
 # by 0.7 and 0.9 %, of the bundled checkpoint by 0.7 %, of a random network of few channels by 3 %; a wrong
-# graph moves them by about as much as they are. Float16 weights move those of seeded B0 by 0.04 %, of such a random
-# network by 0.06 %.
+# graph moves them by about as much as they are. Float16 weights move those of seeded B0 by 0.04 %, of such a
+# random network by 0.06 %.
 LIMITS = {"bfloat16": 0.1, "float16 weights": 0.02}
 
 
