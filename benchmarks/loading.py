@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,14 @@ from benchmarks.turns import SideError, answer_of, describe, say
 
 Options = dict[str, Any]
 Call = Callable[[np.ndarray], Any]
-DEFAULTS: Options = {"variant": "b4", "size": 512, "threads": 2, "repeats": 5}
+DEFAULTS: Options = {
+    "variant": "b4",
+    "size": 512,
+    "threads": 2,
+    "repeats": 5,
+    "exports": list(EXPORTS),
+    "peers": True,
+}
 LEGACY = "transformers' TensorFlow class, tf.saved_model.save"
 SERVER, PYTHON = ", server", ", Python"
 
@@ -169,17 +176,21 @@ def write_legacy(work: Path, shape: tuple[int, ...], path: Path) -> None:
 WRITERS = {"onnx": write_onnx, "openvino": write_openvino, "legacy": write_legacy}
 
 
-def entries(work: Path, shape: tuple[int, ...]) -> tuple[dict[str, tuple[str, Path, bool]], dict[str, str]]:
+def entries(
+    work: Path, shape: tuple[int, ...], exports: Sequence[str], peers: bool
+) -> tuple[dict[str, tuple[str, Path, bool]], dict[str, str]]:
     """Return what there is to load, by name: loader, path, channels last; and the problems of the rest."""
     found: dict[str, tuple[str, Path, bool]] = {}
     problems: dict[str, str] = {}
-    for export in EXPORTS:
+    for export in exports:
         name = OURS if export == "float32" else f"{OURS} in {export}"
         if problem := missing_export(work, export):
             problems[name] = problem
             continue
         folder = work / "exports" / export / "1"
         found[name + SERVER], found[name + PYTHON] = ("session", folder, True), ("python", folder, True)
+    if not peers:
+        return found, problems
     found["PyTorch, from_pretrained"] = ("torch_checkpoint", work / "checkpoint", False)
     for kind, name in {"legacy": LEGACY, "onnx": "ONNX Runtime", "openvino": "OpenVINO"}.items():
         say(f"{name}: writing its file …")
@@ -214,9 +225,9 @@ def measure(options: Options, models: Path) -> dict[str, Any]:
         number a repetition.
     """
     options = {**DEFAULTS, **options}
-    work = prepare(models, options["variant"])
+    work = prepare(models, options["variant"], exports=tuple(options["exports"]))
     batch = (1, 3, options["size"], options["size"])
-    found, problems = entries(work, batch)
+    found, problems = entries(work, batch, options["exports"], options["peers"])
     rows: dict[str, Any] = {
         name: {"bytes": size_on_disk(path), "load": [], "first": [], "warm": []}
         for name, (_, path, _) in found.items()

@@ -128,7 +128,19 @@ FULL = [
         {"variant": "b0", "sizes": ["640x427", "4000x3000"], "repeats": 5},
     ),
     Question("precision", "Precision, on a trained checkpoint", "precision", {}),
-    Question("loading-b4", "Loading, first answer and size on disk: B4", "loading", {"repeats": 3}),
+    Question(
+        "loading-b4",
+        "Loading, first answer and size on disk: B4",
+        "loading",
+        {"repeats": 3, "exports": ["float32"]},
+    ),
+    # Apart, since it takes a minute a loading.
+    Question(
+        "loading-b4-bfloat16",
+        "Loading, first answer and size on disk: B4 in bfloat16",
+        "loading",
+        {"repeats": 1, "exports": ["bfloat16"], "peers": False},
+    ),
     Question("memory-b4", "Peak memory: B4", "memory", {}),
     Question("serving-b0", "Threads, batches and callers: B0", "concurrency", {}),
     Question(
