@@ -10,8 +10,8 @@ import tensorflow as tf
 from serving.graph import Tensors, graph_function
 from tf_segformer.inference import InferenceNetwork
 
-# So many pixels of a batch are in the network at a time, but at least one image: more take more memory
-# and, on a CPU, no less time (docs/decisions/0015-memory.md).
+# So many pixels of a batch are in the network at a time, but at least one image: with more, memory would grow
+# with the batch (docs/decisions/0015-memory.md).
 PIXELS_AT_A_TIME = 512 * 512
 
 
