@@ -61,8 +61,8 @@ def trace_signatures(
     bytes_spec = tf.TensorSpec([None], tf.string, name="image_bytes")
     pixels_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, name="pixels")
     values_spec = pixel_values_spec(model.config.num_channels)
-    network = trace_network(folded, model.config.num_channels)
-    segmenter = Segmenter(network.logits, model.config, processing, options)
+    traced = trace_network(folded, model.config.num_channels)
+    segmenter = Segmenter(traced.logits, model.config, processing, options)
     pictures = Pictures(segmenter, label_set)
 
     def serving_default(image_bytes: tf.Tensor) -> Tensors:
@@ -87,10 +87,10 @@ def trace_signatures(
         return {"labels": pictures.label_maps(logits, height, width)}
 
     def logits(pixel_values: tf.Tensor) -> Tensors:
-        return network.logits(pixel_values)
+        return traced.logits(pixel_values)
 
     def features(pixel_values: tf.Tensor) -> Tensors:
-        return network.features(pixel_values)
+        return traced.features(pixel_values)
 
     signatures: dict[Callable[[tf.Tensor], Tensors], tf.TensorSpec] = {
         serving_default: bytes_spec,

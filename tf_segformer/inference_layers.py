@@ -84,12 +84,11 @@ class Linear(tf.Module):
         layer: Any,
         numbers: Numbers,
         scale: float = 1.0,
-        kernel_scale: float = 1.0,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         kernel, bias = (np.asarray(weight, np.float64) * scale for weight in (layer.kernel, layer.bias))
-        self.kernel = Weight(kernel * kernel_scale, numbers.layers, numbers, "kernel")
+        self.kernel = Weight(kernel, numbers.layers, numbers, "kernel")
         self.bias = Weight(bias, numbers.layers, numbers, "bias")
         self.dtype = self.kernel.dtype
 

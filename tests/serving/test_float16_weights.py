@@ -1,28 +1,24 @@
 """Exports whose weights lie in float16: what is on disk, what loaders make of it, and what is refused."""
 
 import json
-import os
 import shutil
-import subprocess
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import export, session_check
+from serving import export
 from serving.export import export_saved_model
 from serving.float16_weights import Float16Weights
 from serving.options import ExportOptions
 from serving.precision import PrecisionError, allowance
 from serving.session_check import ServedModel
 from serving.verification import FLOAT32
+from tests.serving.old_tensorflow import VERSIONS, compare
 from tf_segformer.inference_layers import Weight, numbers_of
 from tf_segformer.packed_weights import PackedWeights
-
-ENVIRONMENTS = Path(__file__).parents[2] / ".venvs"
 
 
 @pytest.fixture(scope="module")
@@ -189,20 +185,7 @@ def test_unknown_weights_are_refused():
 
 
 @pytest.mark.old_tensorflow
-@pytest.mark.parametrize("version", os.environ.get("OLD_TENSORFLOW", "2.20 2.18").split())
+@pytest.mark.parametrize("version", VERSIONS)
 def test_an_older_tensorflow_restores_them(version, exported, values, by_hand, tmp_path):
-    session_check.write_npz(tmp_path / "inputs.npz", {"logits/pixel_values": values})
-    session_check.write_npz(tmp_path / "expected.npz", {"logits/logits": by_hand})
-    python = ENVIRONMENTS / f"tensorflow-{version}" / "bin" / "python"
-    run = subprocess.run(
-        [
-            *(python, session_check.__file__, exported.path, "--inputs", tmp_path / "inputs.npz"),
-            *("--expect", tmp_path / "expected.npz", "--json", tmp_path / "report.json"),
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["tensorflow"].startswith(f"{version}.")
-    assert set(report["compared"]) == {"logits/logits"}
+    inputs, expected = {"logits/pixel_values": values}, {"logits/logits": by_hand}
+    compare(version, exported.path, inputs, expected, tmp_path)
