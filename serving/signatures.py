@@ -25,6 +25,10 @@ from serving.segmenter import PER_IMAGE, Segmenter
 from tf_segformer.labels import LabelSet
 from tf_segformer.preprocessing import ImageProcessing
 
+# Float32 weights of up to so many bytes are constants of the graph: B0's, in whose time it counts that oneDNN
+# brings variables into its own layout, and which load quickly either way (docs/decisions/0009).
+CONSTANT_BYTES = 32 * 2**20
+
 
 def trace_signatures(
     model: Any,
@@ -110,7 +114,11 @@ def trace_signatures(
 
 def fold(model: Any, options: ExportOptions) -> Any:
     """Return a model's network for inference in an export's precision."""
-    return model.fold_for_inference(None if options.precision == "float32" else options.precision)
+    is_small = 4 * model.count_params() <= CONSTANT_BYTES
+    return model.fold_for_inference(
+        None if options.precision == "float32" else options.precision,
+        constants=is_small and options.weights != "float16",
+    )
 
 
 def input_spec(signature: Any) -> tf.TensorSpec:

@@ -64,12 +64,14 @@ class InferenceNetwork(tf.Module):
         precision: None for the model's own, or ``bfloat16``: all but the patch embedding of the images is
             then computed in it (sums within a step in float32), and the weights are constants of the graph
             in it. What is answered is float32 still, rounded so.
+        constants: whether the weights are constants in any precision. A graph of them is faster, but slower
+            to load, the more so the larger they are.
 
     Raises:
         ValueError: the model computes in another dtype, or there is no such precision.
     """
 
-    def __init__(self, model: Any, precision: str | None = None) -> None:
+    def __init__(self, model: Any, precision: str | None = None, constants: bool = False) -> None:
         super().__init__(name="inference")
         if model.dtype_policy.name not in ("float32", "float64"):
             raise ValueError(
@@ -77,6 +79,7 @@ class InferenceNetwork(tf.Module):
                 "Load it with dtype='float32'."
             )
         numbers = numbers_of(precision or model.compute_dtype)
+        numbers = numbers._replace(constant=numbers.constant or constants)
         self.dtype = tf.as_dtype(numbers.images)
         encoder, head = model.segformer.encoder, model.decode_head
         self.stages = [

@@ -185,7 +185,7 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
         )
         return self._returned(output, return_dict)
 
-    def fold_for_inference(self, precision: str | None = None) -> InferenceNetwork:
+    def fold_for_inference(self, precision: str | None = None, constants: bool = False) -> InferenceNetwork:
         """A copy of the forward pass that runs faster and cannot be trained; the exports hold it.
 
         The decode head's linear layers are multiplied together and each step has the form that TensorFlow's
@@ -193,11 +193,13 @@ class TFSegformerForSemanticSegmentation(TFSegformerPreTrainedModel):
 
         Args:
             precision: None for the model's own, or ``bfloat16``; see `InferenceNetwork`.
+            constants: whether the weights are constants of the graphs instead of variables; see
+                `InferenceNetwork`.
 
         Raises:
             ValueError: the model's dtype policy is neither float32 nor float64, or the precision is unknown.
         """
-        return InferenceNetwork(self, precision)
+        return InferenceNetwork(self, precision, constants)
 
     def hf_compute_loss(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The loss of logits and labels; see `losses.segmentation_loss`. Override it to train on another.

@@ -8,7 +8,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.util import _pywrap_util_port  # the one place that tells whether oneDNN runs
 
 import serving.network
+import serving.signatures
 from serving.network import in_parts, trace_network
+from serving.options import ExportOptions
+from serving.signatures import fold, trace_signatures
+from tests.serving.saved_graphs import constant_bytes
+from tf_segformer.labels import label_set_for
+from tf_segformer.preprocessing import ImageProcessing
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +25,18 @@ def traced(keras_model):
 @pytest.fixture(scope="module")
 def network(traced):
     return traced.logits.get_concrete_function()
+
+
+@pytest.fixture(scope="module")
+def of_variables(keras_model, tmp_path_factory):
+    """A SavedModel of the signature `logits` as a larger model's is: its weights are variables."""
+    folder = tmp_path_factory.mktemp("of-variables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving.signatures, "CONSTANT_BYTES", 0)
+        labels = label_set_for(keras_model.config)
+        module, signatures = trace_signatures(keras_model, ImageProcessing(), labels, names=["logits"])
+    tf.saved_model.save(module, str(folder), signatures)
+    return folder
 
 
 def test_shapes_and_the_free_batch_dimension_are_kept(traced, network, keras_model):
@@ -64,19 +82,34 @@ def test_the_models_own_refusal_of_tiny_images_is_kept(network):
         network(tf.zeros([1, 8, 8, 3]))
 
 
-def test_weights_are_in_the_file_once(version_dir, keras_model):
+def test_a_small_models_weights_are_constants_in_the_file_once(version_dir, of_variables, keras_model):
+    """All signatures share them."""
+    assert variables_of(version_dir) == {}
+    weights = sum(variable.shape.num_elements() for variable in keras_model.fold_for_inference().variables)
+    assert 1 <= constant_bytes(version_dir) / (4 * weights) < 1.1
+
+
+def test_variables_and_constants_answer_the_same(version_dir, of_variables):
+    """But for the order of sums, which differs with how oneDNN lays out weights."""
+    values = np.random.default_rng(0).standard_normal([1, 64, 96, 3]).astype(np.float32)
+    of_constants, other = (logits_of(folder, values)[0] for folder in (version_dir, of_variables))
+    np.testing.assert_allclose(other, of_constants, rtol=0, atol=3e-6 * np.abs(of_constants).max())
+
+
+def test_float16_on_disk_needs_variables(keras_model):
+    assert fold(keras_model, ExportOptions(weights="float16")).variables
+    assert not fold(keras_model, ExportOptions()).variables
+
+
+def test_a_larger_models_weights_are_in_the_file_once(of_variables, keras_model):
     """The fold leaves fewer weights than the checkpoint has, never two forms of one."""
-    reader = tf.train.load_checkpoint(str(version_dir / "variables" / "variables"))
-    shapes = reader.get_variable_to_shape_map()
-    saved = sum(
-        int(np.prod(shape)) for name, shape in shapes.items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"
-    )
+    saved = sum(int(np.prod(shape)) for shape in variables_of(of_variables).values())
     assert 0 < saved < sum(int(np.prod(weight.shape)) for weight in keras_model.weights)
 
 
-def test_a_loader_makes_variables_and_signatures_and_nothing_else(version_dir, network):
+def test_a_loader_makes_variables_and_signatures_and_nothing_else(of_variables, network):
     """Each object, and each variable's place in every function, costs time at load."""
-    saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
+    saved = saved_model_pb2.SavedModel.FromString((of_variables / "saved_model.pb").read_bytes())
     nodes = saved.meta_graphs[0].object_graph_def.nodes
     kinds = Counter(node.WhichOneof("kind") for node in nodes)
     assert kinds["variable"] == len({id(each) for each in network.captured_inputs})
@@ -85,15 +118,11 @@ def test_a_loader_makes_variables_and_signatures_and_nothing_else(version_dir, n
 
 
 @pytest.mark.skipif(not _pywrap_util_port.IsMklEnabled(), reason="this TensorFlow runs without oneDNN")
-def test_every_step_is_fused_when_served(version_dir, keras_model):
+@pytest.mark.parametrize("weights", ["constants", "variables"])
+def test_every_step_is_fused_when_served(weights, version_dir, of_variables, keras_model):
     """Where the graph optimiser no longer finds a pattern, a server is slower and nothing else tells."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(version_dir))
-        signature = loaded.signature_def["logits"]
-        values = {signature.inputs["pixel_values"].name: np.zeros([1, 64, 96, 3], np.float32)}
-        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
-        session.run(signature.outputs["logits"].name, values, options, metadata)
-    nodes = [node for graph in metadata.partition_graphs for node in graph.node]
+    folder = version_dir if weights == "constants" else of_variables
+    _, nodes = logits_of(folder, np.zeros([1, 64, 96, 3], np.float32))
     ran = Counter(re.sub("^_(Mkl(Native)?)?", "", node.op) for node in nodes)
     depths, ratios = keras_model.config.depths, keras_model.config.sr_ratios
     reduced = sum(depth for depth, ratio in zip(depths, ratios, strict=True) if ratio > 1)
@@ -101,3 +130,21 @@ def test_every_step_is_fused_when_served(version_dir, keras_model):
     assert sum(b"GeluExact" in node.attr["fused_ops"].list.s for node in nodes) == sum(depths)
     assert ran["LayerNorm"] == 2 * sum(depths) + 2 * len(depths) + reduced
     assert ran["FusedDepthwiseConv2dNative"] == sum(depths)
+    assert (ran["ReadVariableOp"] == 0) == (weights == "constants")
+
+
+def logits_of(folder, pixel_values):
+    """What a Session answers, and the operations that it runs for it."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        signature = loaded.signature_def["logits"]
+        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
+        given = {signature.inputs["pixel_values"].name: pixel_values}
+        logits = session.run(signature.outputs["logits"].name, given, options, metadata)
+    return logits, [node for graph in metadata.partition_graphs for node in graph.node]
+
+
+def variables_of(folder):
+    """The shapes of the variables in a SavedModel's checkpoint."""
+    shapes = tf.train.load_checkpoint(str(folder / "variables" / "variables")).get_variable_to_shape_map()
+    return {name: shape for name, shape in shapes.items() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
