@@ -28,12 +28,12 @@ _MOST = [OURS, OURS_BFLOAT16, EAGER, _ONNX, _OPENVINO, "OpenVINO, given our fold
 _ENGINES = [OURS, OURS_BFLOAT16, EAGER, _OPENVINO]
 
 QUICK = [
-    Question("logits-b0", "Logits, 512 × 512: B0", "network", {"variant": "b0", "repeats": 5}),
+    Question("logits-b0", "Logits, 512 × 512: B0", "network", {"variant": "b0", "repeats": 9}),
     Question(
         "logits-b4",
         "Logits, 512 × 512: B4",
         "network",
-        {"variant": "b4", "repeats": 3, "sides": [*_MOST, "transformers' TensorFlow class"]},
+        {"variant": "b4", "repeats": 7, "sides": [*_MOST, "transformers' TensorFlow class"]},
     ),
     Question(
         "roofline",
