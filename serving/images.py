@@ -88,8 +88,11 @@ def prepare_files(
 
     def prepare(item: tuple[tf.Tensor, ...]) -> tf.Tensor:
         place, orientation, readable = item
-        nothing = tf.zeros([largest[0], largest[1], 3], tf.uint8)
-        return tf.cond(readable, lambda: resize(place, orientation), lambda: nothing)
+
+        def nothing() -> tf.Tensor:
+            return tf.zeros([largest[0], largest[1], 3], tf.uint8)
+
+        return tf.cond(readable, lambda: resize(place, orientation), nothing)
 
     places = tf.range(tf.size(image_bytes))
     pixels = tf.map_fn(

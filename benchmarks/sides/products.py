@@ -39,6 +39,7 @@ def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Netw
     """Scores, softmax and weighted values of every block, at the network's sizes, and nothing else."""
     import tensorflow as tf
 
+    from tf_segformer.attention_rows import attend
     from tf_segformer.configuration import read_config
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -59,7 +60,7 @@ def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Netw
         ends = []
         for (x, key, value), depth in zip(stages, config.depths, strict=True):
             for _ in range(depth):  # each on the one before, so that none is left out
-                x = tf.matmul(tf.nn.softmax(tf.matmul(x, key, transpose_b=True)), value)
+                x = attend(x, key, value)
             ends.append(x[0, 0, 0, 0])
         return tf.add_n(ends)
 
