@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,24 +41,40 @@ def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Netw
     """Scores, softmax and weighted values of every block, at the network's sizes, and nothing else."""
     import tensorflow as tf
 
-    from tf_segformer.attention_rows import attend
     from tf_segformer.configuration import read_config
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    config = read_config(work / "checkpoint" / "config.json")
+    run = all_attention(read_config(work / "checkpoint" / "config.json"), shape)
+    return Network(lambda _: run(), finish=nothing)
+
+
+def all_attention(config: Any, shape: tuple[int, ...], precision: str = "float32") -> Callable[[], float]:
+    """Return a function that attends as often as the network, to random keys and values.
+
+    Args:
+        config: the network's.
+        shape: of its pixel values, (B, 3, H, W).
+        precision: a dtype.
+    """
+    import tensorflow as tf
+
+    from tf_segformer.attention_rows import attend
+
     stages = []
     height, width = shape[2:]
     for stage, channels in enumerate(config.hidden_sizes):
         height, width = (-(-side // config.strides[stage]) for side in (height, width))
         heads, reduction = config.num_attention_heads[stage], config.sr_ratios[stage]
         queries, keys = height * width, (height // reduction) * (width // reduction)
-        query, key, value = (
-            tf.random.normal((shape[0], heads, tokens, channels // heads)) for tokens in (queries, keys, keys)
+        stages.append(
+            [
+                tf.cast(tf.random.normal((shape[0], heads, tokens, channels // heads)), precision)
+                for tokens in (queries, keys, keys)
+            ]
         )
-        stages.append((query, key, value))
 
     @tf.function(autograph=False)
-    def run(stages: list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]) -> tf.Tensor:
+    def run(stages: list[list[tf.Tensor]]) -> tf.Tensor:
         ends = []
         for (x, key, value), depth in zip(stages, config.depths, strict=True):
             for _ in range(depth):  # each on the one before, so that none is left out
@@ -64,7 +82,7 @@ def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Netw
             ends.append(x[0, 0, 0, 0])
         return tf.add_n(ends)
 
-    return Network(lambda _: run(stages).numpy(), finish=nothing)
+    return lambda: float(run(stages))
 
 
 def nothing(result: object) -> np.ndarray:

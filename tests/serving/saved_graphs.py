@@ -1,7 +1,10 @@
-"""What lies in a SavedModel's graph."""
+"""What lies in a SavedModel's graph, and what of it runs."""
 
 from pathlib import Path
 
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
 
 
@@ -14,3 +17,14 @@ def constant_bytes(version: Path) -> int:
         for node in function.node_def
         if node.op == "Const" and "inference/" in node.name
     )
+
+
+def logits_of(version: Path, pixel_values: np.ndarray) -> tuple[np.ndarray, list[NodeDef]]:
+    """What a Session answers, and the operations that it runs for it."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
+        signature = loaded.signature_def["logits"]
+        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
+        given = {signature.inputs["pixel_values"].name: pixel_values}
+        logits = session.run(signature.outputs["logits"].name, given, options, metadata)
+    return logits, [node for graph in metadata.partition_graphs for node in graph.node]

@@ -12,7 +12,7 @@ import serving.signatures
 from serving.network import in_parts, trace_network
 from serving.options import ExportOptions
 from serving.signatures import fold, trace_signatures
-from tests.serving.saved_graphs import constant_bytes
+from tests.serving.saved_graphs import constant_bytes, logits_of
 from tf_segformer.labels import label_set_for
 from tf_segformer.preprocessing import ImageProcessing
 
@@ -131,17 +131,6 @@ def test_every_step_is_fused_when_served(weights, version_dir, of_variables, ker
     assert ran["LayerNorm"] == 2 * sum(depths) + 2 * len(depths) + reduced
     assert ran["FusedDepthwiseConv2dNative"] == sum(depths)
     assert (ran["ReadVariableOp"] == 0) == (weights == "constants")
-
-
-def logits_of(folder, pixel_values):
-    """What a Session answers, and the operations that it runs for it."""
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
-        signature = loaded.signature_def["logits"]
-        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
-        given = {signature.inputs["pixel_values"].name: pixel_values}
-        logits = session.run(signature.outputs["logits"].name, given, options, metadata)
-    return logits, [node for graph in metadata.partition_graphs for node in graph.node]
 
 
 def variables_of(folder):

@@ -93,6 +93,28 @@ def test_images_of_one_size_that_fill_the_network_go_through_one_by_one(
     check_answers(keras_model, FIXED, ExportOptions(), answers_with(FIXED, ExportOptions(), *names))
 
 
+def test_confidence_is_the_same_for_images_that_go_through_one_by_one(monkeypatch, answers_with):
+    """But for the last bits of the logits, whose sums the number of images puts in another order."""
+    files = [encoded(photo(40, 90)), b"", encoded(photo(80, 45, 1))]
+    name = "segment_with_confidence"
+    together = run(answers_with(FIXED, ExportOptions(), name), name, files)
+    for module in (network, segmenter):
+        monkeypatch.setattr(module, "PIXELS_AT_A_TIME", 2 * FIXED.height * FIXED.width - 1)
+    one_by_one = run(answers_with(FIXED, ExportOptions(), name), name, files)
+    assert set(one_by_one) == set(together)
+    for key in ("height", "width", "status_bytes", "mask_png_bytes"):
+        np.testing.assert_array_equal(one_by_one[key], together[key])
+    for key in ("class_share", "class_confidence"):
+        np.testing.assert_allclose(one_by_one[key], together[key], rtol=0, atol=1e-3)
+    for found, expected in zip(
+        one_by_one["confidence_png_bytes"], together["confidence_png_bytes"], strict=True
+    ):
+        pictures = [np.asarray(Image.open(io.BytesIO(each)), int) for each in (found, expected) if each]
+        assert len(pictures) in (0, 2)
+        if pictures:
+            np.testing.assert_allclose(*pictures, rtol=0, atol=1)
+
+
 def test_logits_of_different_sizes_are_padded_with_zeros(choice):
     _, _, signatures = choice
     files = [encoded(photo(40, 90)), b"", encoded(photo(80, 45, 1))]

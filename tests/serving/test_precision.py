@@ -14,7 +14,7 @@ from serving.export import export_saved_model, read_processing
 from serving.options import ExportOptions
 from serving.precision import LowPrecisionModel, PrecisionError, describe_precision
 from serving.session_check import ServedModel
-from tests.serving.saved_graphs import constant_bytes
+from tests.serving.saved_graphs import constant_bytes, logits_of
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.scenes import draw_scene
 
@@ -76,13 +76,7 @@ def test_the_weights_take_half_the_space(exported, model):
 
 @pytest.mark.skipif(not _pywrap_util_port.IsMklEnabled(), reason="this TensorFlow runs without oneDNN")
 def test_products_run_fused_in_bfloat16_on_weights_laid_out_once(exported, model):
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(exported.path))
-        signature = loaded.signature_def["logits"]
-        values = {signature.inputs["pixel_values"].name: np.zeros([1, 64, 96, 3], np.float32)}
-        options, metadata = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
-        session.run(signature.outputs["logits"].name, values, options, metadata)
-    nodes = [node for graph in metadata.partition_graphs for node in graph.node]
+    _, nodes = logits_of(exported.path, np.zeros([1, 64, 96, 3], np.float32))
     products = [node for node in nodes if re.fullmatch("(_Mkl(Native)?)?_?FusedMatMul", node.op)]
     in_bfloat16 = [node for node in products if node.attr["T"].type == tf.bfloat16.as_datatype_enum]
     depths, ratios = model.config.depths, model.config.sr_ratios

@@ -36,7 +36,12 @@ def limited(monkeypatch):
 
 @pytest.mark.parametrize(
     ("limit", "parts"),
-    [(2 * 3 * 37 * 5, [37]), (2 * 3 * 37 * 5 - 1, [19, 18]), (2 * 3 * 10 * 5, [10, 10, 10, 7]), (1, [1] * 37)],
+    [
+        (2 * 3 * 37 * 5, [37]),
+        (2 * 3 * 37 * 5 - 1, [19, 18]),
+        (2 * 3 * 10 * 5, [10, 10, 10, 7]),
+        (1, [1] * 37),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_scores_are_computed_for_some_queries_at_a_time(limited, limit, parts, dtype):

@@ -1,0 +1,73 @@
+"""How many scores should attention compute at a time?
+
+    python -m benchmarks.attention
+
+Scores, softmax and weighted values of every block of a network and nothing else, by `attention_rows.attend`
+with one limit after the other, in turns. The times are medians; ratios those of pairs, with their
+quartiles, to the limit that the project has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+from benchmarks.measuring import in_turns, quiet, ratio
+
+SIZES = [512, 1024, 1536]
+EXPONENTS = [19, 20, 21, 22, 23, 24]
+
+
+def with_limit(limit: int, variant: str, size: int, precision: str) -> Callable[[], float]:
+    """Return a traced function of a network's attention that computes at most so many scores at a time."""
+    from benchmarks.sides.products import all_attention
+    from tf_segformer import attention_rows, variant_config
+
+    usual = attention_rows.MAX_SCORES
+    attention_rows.MAX_SCORES = limit
+    attention_rows._by_rows.cache_clear()
+    try:
+        run = all_attention(variant_config(variant), (1, 3, size, size), precision)
+        run()  # is traced here
+    finally:
+        attention_rows.MAX_SCORES = usual
+        attention_rows._by_rows.cache_clear()
+    return run
+
+
+def main() -> None:
+    """Print a Markdown table, a row an image size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variant", default="b0")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--exponents", type=int, nargs="+", default=EXPONENTS, help="the limits, powers of 2")
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    quiet()
+    import tensorflow as tf
+
+    from tf_segformer.attention_rows import MAX_SCORES
+
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    print(f"{options.variant.upper()}, {options.precision}: seconds, and times that of {MAX_SCORES}\n")
+    print("| image | " + " | ".join(f"2^{exponent}" for exponent in options.exponents) + " |")
+    print("|---:|" + "---:|" * len(options.exponents))
+    for size in options.sizes:
+        make = partial(with_limit, variant=options.variant, size=size, precision=options.precision)
+        limits = {MAX_SCORES, *(1 << exponent for exponent in options.exponents)}
+        seconds = in_turns({str(limit): make(limit) for limit in sorted(limits)}, options.repeats)
+        usual = seconds[str(MAX_SCORES)]
+        cells = []
+        for exponent in options.exponents:
+            own = seconds[str(1 << exponent)]
+            cells.append(f"{statistics.median(own):.4f}, {ratio(own, usual)}")
+        print(f"| {size} × {size} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
