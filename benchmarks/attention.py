@@ -1,6 +1,6 @@
 """How many scores should attention compute at a time?
 
-    python -m benchmarks.attention
+    python -m benchmarks.attention --precision bfloat16
 
 Scores, softmax and weighted values of every block of a network and nothing else, by `attention_rows.attend`
 with one limit after the other, in turns. The times are medians; ratios those of pairs, with their
@@ -12,30 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-from collections.abc import Callable
-from functools import partial
 
 from benchmarks.measuring import in_turns, quiet, ratio
 
 SIZES = [512, 1024, 1536]
 EXPONENTS = [19, 20, 21, 22, 23, 24]
-
-
-def with_limit(limit: int, variant: str, size: int, precision: str) -> Callable[[], float]:
-    """Return a traced function of a network's attention that computes at most so many scores at a time."""
-    from benchmarks.sides.products import all_attention
-    from tf_segformer import attention_rows, variant_config
-
-    usual = attention_rows.MAX_SCORES
-    attention_rows.MAX_SCORES = limit
-    attention_rows._by_rows.cache_clear()
-    try:
-        run = all_attention(variant_config(variant), (1, 3, size, size), precision)
-        run()  # is traced here
-    finally:
-        attention_rows.MAX_SCORES = usual
-        attention_rows._by_rows.cache_clear()
-    return run
 
 
 def main() -> None:
@@ -51,16 +32,24 @@ def main() -> None:
     quiet()
     import tensorflow as tf
 
+    from benchmarks.sides.products import all_attention
+    from tf_segformer import variant_config
     from tf_segformer.attention_rows import MAX_SCORES
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     print(f"{options.variant.upper()}, {options.precision}: seconds, and times that of {MAX_SCORES}\n")
     print("| image | " + " | ".join(f"2^{exponent}" for exponent in options.exponents) + " |")
     print("|---:|" + "---:|" * len(options.exponents))
+    limits = sorted({MAX_SCORES, *(1 << exponent for exponent in options.exponents)})
     for size in options.sizes:
-        make = partial(with_limit, variant=options.variant, size=size, precision=options.precision)
-        limits = {MAX_SCORES, *(1 << exponent for exponent in options.exponents)}
-        seconds = in_turns({str(limit): make(limit) for limit in sorted(limits)}, options.repeats)
+        shape = (1, 3, size, size)
+        sides = {
+            str(limit): all_attention(variant_config(options.variant), shape, options.precision, limit)
+            for limit in limits
+        }
+        for run in sides.values():
+            run()  # is traced here
+        seconds = in_turns(sides, options.repeats)
         usual = seconds[str(MAX_SCORES)]
         cells = []
         for exponent in options.exponents:

@@ -9,11 +9,14 @@ from typing import Any
 
 from benchmarks.answers import busy
 from benchmarks.measuring import summary
+from benchmarks.plans import PLANS
 from benchmarks.sides import OTHERS, REFERENCES
 
 # The part of a document between these lines is this command's; {name} is "tables" or "short".
 BEGIN, END = "<!-- benchmarks {name} begins -->", "<!-- benchmarks {name} ends -->"
 TABLES, SHORT = "tables", "short"
+# In which order the answers are shown, whenever they were given.
+ORDER = list(dict.fromkeys(question.key for plan in ("full", *PLANS) for question in PLANS[plan]))
 
 
 def tables(results: dict[str, Any], pictures: str | None = None) -> str:
@@ -24,7 +27,7 @@ def tables(results: dict[str, Any], pictures: str | None = None) -> str:
         pictures: the folder of the pictures, as the document writes it; None for none.
     """
     sections = [circumstances(results)]
-    for key, answer in results["answers"].items():
+    for key, answer in in_order(results):
         lines = [f"### {answer['title']}", ""]
         if "problem" in answer:
             lines.append(f"Not answered: {answer['problem']}")
@@ -40,6 +43,12 @@ def tables(results: dict[str, Any], pictures: str | None = None) -> str:
     return "\n\n".join(sections)
 
 
+def in_order(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the answers as the plans ask for them, those of no plan at the end."""
+    places = {key: place for place, key in enumerate(ORDER)}
+    return sorted(results["answers"].items(), key=lambda item: places.get(item[0], len(places)))
+
+
 def circumstances(results: dict[str, Any]) -> str:
     """Return the sentences above the tables."""
     where = results["machine"]
@@ -47,7 +56,7 @@ def circumstances(results: dict[str, Any]) -> str:
     targets = {"quick": "make bench", "full": "make bench-full"}
     target = f"`{targets.get(results['plan'], 'python -m benchmarks --plan trial')}`"
     others: dict[str, list[str]] = {}
-    for key, answer in results["answers"].items():
+    for key, answer in in_order(results):
         if answer.get("plan", results["plan"]) != results["plan"]:
             others.setdefault(answer["plan"], []).append(key)
     for plan, keys in others.items():
@@ -85,7 +94,7 @@ def write_pictures(results: dict[str, Any], folder: Path) -> None:
 def short(results: dict[str, Any]) -> str:
     """Return the README's table: how many times as long the others take, by variant, 512 × 512."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for answer in results["answers"].values():
+    for _, answer in in_order(results):
         options = answer.get("result", {}).get("options", {})
         if answer["module"] == "network" and options["size"] == 512:
             rows = answer["result"]["rows"]

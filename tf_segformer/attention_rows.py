@@ -16,23 +16,24 @@ import tensorflow as tf
 MAX_SCORES = 1 << 22  # at a time, 17 MB in float32: those of 512 × 512 pixels at once
 
 
-def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, max_scores: int = MAX_SCORES) -> tf.Tensor:
     """Return softmax(query · keyᵀ) · value (section 3.1, eq. 1; the scale is in the query).
 
     Args:
         query: (B, h, N, d), floating.
         key: (B, h, M, d).
         value: (B, h, M, d).
+        max_scores: that are held at a time, or those of one query.
 
     Returns:
-        (B, h, N, d). Not more than `MAX_SCORES` scores are held at a time, or those of one query.
+        (B, h, N, d).
     """
     shape = tf.cast(tf.shape(query), tf.int64)
     scores = tf.reduce_prod(shape[:3]) * tf.shape(key, tf.int64)[2]
     attended = tf.cond(
-        scores <= MAX_SCORES,
+        scores <= max_scores,
         lambda: _attend_at_once(query, key, value),
-        lambda: _by_rows(query.dtype)(query, key, value),
+        lambda: _by_rows(query.dtype, max_scores)(query, key, value),
     )
     return tf.ensure_shape(attended, query.shape)
 
@@ -45,7 +46,7 @@ def _attend_at_once(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Te
 
 
 @functools.cache
-def _by_rows(dtype: tf.DType) -> Any:
+def _by_rows(dtype: tf.DType, max_scores: int) -> Any:
     """Return a function of query, key and value, one for all layers of a graph.
 
     It is not inlined: what a graph does not call costs nothing.
@@ -54,7 +55,7 @@ def _by_rows(dtype: tf.DType) -> Any:
     def attend_by_rows(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         count = tf.shape(query)[2]
         of_one = tf.reduce_prod(tf.shape(query, tf.int64)[:2]) * tf.shape(key, tf.int64)[2]
-        most = tf.cast(tf.maximum(MAX_SCORES // of_one, 1), tf.int32)
+        most = tf.cast(tf.maximum(max_scores // of_one, 1), tf.int32)
         steps = -(-count // most)
         step = -(-count // steps)  # parts of about one size
 

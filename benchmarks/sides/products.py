@@ -48,17 +48,20 @@ def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Netw
     return Network(lambda _: run(), finish=nothing)
 
 
-def all_attention(config: Any, shape: tuple[int, ...], precision: str = "float32") -> Callable[[], float]:
+def all_attention(
+    config: Any, shape: tuple[int, ...], precision: str = "float32", max_scores: int | None = None
+) -> Callable[[], float]:
     """Return a function that attends as often as the network, to random keys and values.
 
     Args:
         config: the network's.
         shape: of its pixel values, (B, 3, H, W).
         precision: a dtype.
+        max_scores: that attention computes at a time; as many as in the network if None.
     """
     import tensorflow as tf
 
-    from tf_segformer.attention_rows import attend
+    from tf_segformer.attention_rows import MAX_SCORES, attend
 
     stages = []
     height, width = shape[2:]
@@ -78,7 +81,7 @@ def all_attention(config: Any, shape: tuple[int, ...], precision: str = "float32
         ends = []
         for (x, key, value), depth in zip(stages, config.depths, strict=True):
             for _ in range(depth):  # each on the one before, so that none is left out
-                x = attend(x, key, value)
+                x = attend(x, key, value, max_scores or MAX_SCORES)
             ends.append(x[0, 0, 0, 0])
         return tf.add_n(ends)
 

@@ -250,6 +250,23 @@ def test_the_short_table_has_the_ratios_of_peers():
     assert documents.short(answers.new("quick", 2)) == "Not measured."
 
 
+def test_answers_are_shown_in_the_order_of_the_plans():
+    found = results()
+    (answer,) = found["answers"].values()
+    variants = ("b4", "b1", "b0")
+    found["answers"] = {
+        f"logits-{variant}": {
+            **answer,
+            "title": f"Logits {variant}",
+            "result": {**answer["result"], "options": {**answer["result"]["options"], "variant": variant}},
+        }
+        for variant in variants
+    }
+    assert documents.short(found).startswith("| logits, 512 × 512, batch 1 | B0 | B1 | B4 |")
+    page = documents.tables(found)
+    assert page.index("Logits b0") < page.index("Logits b1") < page.index("Logits b4")
+
+
 def test_other_sizes_and_architectures_are_not_in_the_short_table():
     assert documents.short(results(size=1024)) == "Not measured."
     other = {**row(EAGER, (1.0,)), "side": next(iter(OTHERS))}

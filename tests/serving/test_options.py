@@ -106,13 +106,12 @@ def test_confidence_is_the_same_for_images_that_go_through_one_by_one(monkeypatc
         np.testing.assert_array_equal(one_by_one[key], together[key])
     for key in ("class_share", "class_confidence"):
         np.testing.assert_allclose(one_by_one[key], together[key], rtol=0, atol=1e-3)
-    for found, expected in zip(
-        one_by_one["confidence_png_bytes"], together["confidence_png_bytes"], strict=True
-    ):
-        pictures = [np.asarray(Image.open(io.BytesIO(each)), int) for each in (found, expected) if each]
-        assert len(pictures) in (0, 2)
-        if pictures:
-            np.testing.assert_allclose(*pictures, rtol=0, atol=1)
+    answers = (answer["confidence_png_bytes"] for answer in (one_by_one, together))
+    first, nothing, last = zip(*answers, strict=True)
+    assert nothing == (b"", b"")
+    for pair in (first, last):
+        levels = [np.asarray(Image.open(io.BytesIO(file)), int) for file in pair]
+        np.testing.assert_allclose(*levels, rtol=0, atol=1)
 
 
 def test_logits_of_different_sizes_are_padded_with_zeros(choice):

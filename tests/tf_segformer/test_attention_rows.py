@@ -1,5 +1,7 @@
 """Attention over some queries at a time is attention."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,8 +17,8 @@ def softmax_attention(query, key, value):
 
 
 @pytest.fixture
-def limited(monkeypatch):
-    """Sets the limit; gives how many scores are computed at a time, in a list that grows."""
+def taken(monkeypatch):
+    """How many scores are computed at a time, in a list that grows."""
     at_once, taken = attention_rows._attend_at_once, []
 
     def recorded(query, key, value):
@@ -24,13 +26,9 @@ def limited(monkeypatch):
         tf.numpy_function(lambda shape: taken.append(int(np.prod(shape))), [shape], [])
         return at_once(query, key, value)
 
-    def limit(scores):
-        monkeypatch.setattr(attention_rows, "MAX_SCORES", scores)
-        monkeypatch.setattr(attention_rows, "_attend_at_once", recorded)
-        attention_rows._by_rows.cache_clear()
-        return taken
-
-    yield limit
+    monkeypatch.setattr(attention_rows, "_attend_at_once", recorded)
+    attention_rows._by_rows.cache_clear()
+    yield taken
     attention_rows._by_rows.cache_clear()
 
 
@@ -44,12 +42,12 @@ def limited(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_scores_are_computed_for_some_queries_at_a_time(limited, limit, parts, dtype):
+def test_scores_are_computed_for_some_queries_at_a_time(taken, limit, parts, dtype):
     random = np.random.default_rng(0)
     shapes = (2, 3, 37, 4), (2, 3, 5, 4), (2, 3, 5, 4)
     tensors = [random.standard_normal(shape).astype(dtype) for shape in shapes]
-    taken = limited(limit)
-    run = tf.function(attend, input_signature=[tf.TensorSpec([None, None, None, 4], dtype)] * 3)
+    attend_limited = functools.partial(attend, max_scores=limit)
+    run = tf.function(attend_limited, input_signature=[tf.TensorSpec([None, None, None, 4], dtype)] * 3)
     found = run(*tensors)
     assert taken == [2 * 3 * 5 * queries for queries in parts]
     assert found.dtype == dtype
