@@ -6,6 +6,7 @@ Each step is a public command; it is printed before it runs, so that it can be c
 """
 
 import argparse
+import os
 import shlex
 import shutil
 import subprocess
@@ -102,7 +103,10 @@ def main() -> int:
     print(f"  parity report   {report}, .html")
     if bundled:
         print(f"  mIoU report     {miou}")
-    print(f"\nNext: tf-segformer segment YOUR_PHOTO --model {shlex.quote(model)} -o labels.png")
+    print("\nNext, on your own photograph:")
+    if sys.prefix != sys.base_prefix:  # these commands are in the environment that is running
+        print(f"  source {shlex.quote(os.path.relpath(sys.prefix))}/bin/activate")
+    print(f"  tf-segformer segment YOUR_PHOTO --model {shlex.quote(model)} -o labels.png")
     return code
 
 

@@ -1,7 +1,8 @@
 """Softmax attention whose memory is bounded: where there are many scores, some queries at a time.
 
 The first stage of an image of 512 × 512 pixels has 4 million scores, of 2048 × 2048 a billion, 4.3 GB in
-float32 and as much again for their softmax. In parts that caches hold, large images are also faster.
+float32 and as much again for their softmax. In smaller parts, large images are also faster:
+`python -m benchmarks.attention`.
 
 Axes: B batch, h heads, N queries, M keys, d = C/h.
 """
