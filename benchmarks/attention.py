@@ -13,7 +13,7 @@ import argparse
 import os
 import statistics
 
-from benchmarks.measuring import in_turns, quiet, ratio
+from benchmarks.measuring import in_turns, quiet, ratio, with_onednn
 
 SIZES = [512, 1024, 1536]
 EXPONENTS = [19, 20, 21, 22, 23, 24]
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
     quiet()
+    with_onednn()
     import tensorflow as tf
 
     from benchmarks.sides.products import all_attention

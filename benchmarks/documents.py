@@ -80,7 +80,7 @@ def chart_of(answer: dict[str, Any]) -> str | None:
 
 def file_name(key: str) -> str:
     """Return the file of a question's picture."""
-    return f"bench-{key}.svg"
+    return f"{key}.svg"
 
 
 def write_pictures(results: dict[str, Any], folder: Path) -> None:
@@ -145,6 +145,8 @@ def names_in(document: str) -> list[str]:
 def write(results: dict[str, Any], path: Path) -> None:
     """Put the tables, the short table or both into a document, by its markers, and the pictures beside it.
 
+    They lie in a folder named after the document, since another may hold those of another machine.
+
     Raises:
         ValueError: the document has no markers, or not in pairs.
     """
@@ -152,10 +154,11 @@ def write(results: dict[str, Any], path: Path) -> None:
     names = names_in(document)
     if not names:
         raise ValueError(f"expected a line {BEGIN.format(name=TABLES)!r} or {BEGIN.format(name=SHORT)!r}.")
+    pictures = f"pictures/{path.stem}"
     if TABLES in names:
-        document = between_markers(document, TABLES, tables(results, pictures="pictures"))
+        document = between_markers(document, TABLES, tables(results, pictures))
     if SHORT in names:
         document = between_markers(document, SHORT, short(results))
     if TABLES in names:
-        write_pictures(results, path.parent / "pictures")
+        write_pictures(results, path.parent / pictures)
     path.write_text(document, encoding="utf-8")

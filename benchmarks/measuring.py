@@ -57,6 +57,15 @@ def quiet() -> None:
     warnings.simplefilter("ignore")
 
 
+def with_onednn() -> None:
+    """Have TensorFlow use oneDNN on any processor, here and in processes made from here.
+
+    By itself it does so only where a processor has AVX512_VNNI, AVX_VNNI or AMX. What the environment says
+    already stays. Before TensorFlow is imported.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 class Ratio(NamedTuple):
     """The median and the quartiles of the ratios of times measured in turns."""
 

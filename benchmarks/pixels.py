@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import parse_size, process
+from benchmarks.measuring import parse_size, process, with_onednn
 from parity.circumstances import library_versions, machine
 
 SIZES = ["640x427", "2048x1536", "4000x3000"]
@@ -152,6 +152,7 @@ def main() -> None:
             between_markers(options.write.read_text(encoding="utf-8"), "")
     except (OSError, ValueError) as error:
         parser.error(f"{options.write or options.sizes}: {error}")
+    with_onednn()
     result, text = measure(options)
     print(text)
     if options.json:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import answers, documents
-from benchmarks.measuring import cores_in_use, process, quiet
+from benchmarks.measuring import cores_in_use, process, quiet, with_onednn
 from benchmarks.plans import Question
 from benchmarks.turns import describe
 
@@ -25,6 +25,7 @@ def answer(question: Question, threads: int, models: Path, log: Path, connection
     What it prints is progress. What libraries print, here and in the processes it makes, goes to the log.
     """
     quiet()
+    with_onednn()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
     module = import_module(f"benchmarks.{question.module}")

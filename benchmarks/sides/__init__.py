@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import Memory, memory_of, quiet
+from benchmarks.measuring import Memory, memory_of, quiet, with_onednn
 from benchmarks.models import missing_export
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +66,7 @@ class Side:
         precision: of the computation.
         comparable: whether the logits must be PyTorch's: the same weights, the same size.
         remark: said below the table.
+        environment: variables of its process.
     """
 
     make: str
@@ -75,6 +76,7 @@ class Side:
     precision: str = "float32"
     comparable: bool = True
     remark: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
 
     def missing(self, work: Path) -> str | None:
         """Return why the side cannot take part here, or None."""
@@ -100,7 +102,9 @@ class Side:
         # Before the libraries are loaded: their thread pools read it once.
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.update(self.environment)
         quiet()
+        with_onednn()
         module, _, function = self.make.partition(":")
         make = getattr(importlib.import_module(f"benchmarks.sides.{module}"), function)
         network: Network = make(work, shape, threads, **self.arguments)
@@ -133,6 +137,13 @@ SIDES: dict[str, Side] = {
     OURS: Side("ours:exported", "tensorflow", ("tensorflow",)),
     OURS_BFLOAT16: Side(
         "ours:exported", "tensorflow", ("tensorflow",), {"export": "bfloat16"}, precision="bfloat16"
+    ),
+    "this project, exported, without oneDNN": Side(
+        "ours:exported",
+        "tensorflow",
+        ("tensorflow",),
+        remark="what TensorFlow does by itself on processors without AVX512_VNNI, AVX_VNNI and AMX",
+        environment={"TF_ENABLE_ONEDNN_OPTS": "0"},
     ),
     KERAS: Side("ours:keras_model", "tensorflow", _TENSORFLOW),
     EAGER: Side("pytorch:pytorch", "torch", _TORCH),

@@ -288,8 +288,8 @@ def test_tables_and_pictures_are_written_into_a_page(tmp_path):
         f"{end}\nbelow\n"
     )
     assert "stale" not in page and page.count("| **OpenVINO** |") == 1
-    assert "![Logits: B0](pictures/bench-logits-b0.svg)" in page
-    ElementTree.parse(path.parent / "pictures/bench-logits-b0.svg")
+    assert "![Logits: B0](pictures/page/logits-b0.svg)" in page
+    ElementTree.parse(path.parent / "pictures/page/logits-b0.svg")
 
 
 def test_a_page_without_markers_is_refused_before_anything_is_measured(tmp_path):

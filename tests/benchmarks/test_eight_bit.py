@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.eight_bit import BFLOAT16, WITH_INPUT, layers, shapes
+from benchmarks.eight_bit import BFLOAT16, WITH_INPUT, layers, main, shapes
 from benchmarks.multiply_adds import count
 from tf_segformer import variant_config
+from tf_segformer.processor import bfloat16_obstacle
 
 
+@pytest.mark.skipif(bfloat16_obstacle() is not None, reason=str(bfloat16_obstacle()))
 @pytest.mark.parametrize(("way", "tolerance"), [(BFLOAT16, 4e-3), (WITH_INPUT, 3e-2)])
 def test_a_layer_computes_the_product(way, tolerance):
     x, ways, exact = layers((48, 32, 64))
@@ -25,3 +27,11 @@ def test_the_dense_layers_are_those_that_multiply_adds_counts(variant):
     parts = count(config, (512, 512))
     found = sum(n * a * b * number for (n, a, b), number in shapes(config, 512).items())
     assert found == parts["attention, dense layers"] + parts["Mix-FFN, dense layers"]
+
+
+def test_where_the_products_cannot_run_the_command_says_why(monkeypatch):
+    """TensorFlow would end the process."""
+    monkeypatch.setattr("benchmarks.eight_bit.bfloat16_obstacle", lambda: "no AVX-512")
+    monkeypatch.setattr("sys.argv", ["eight_bit"])
+    with pytest.raises(SystemExit, match="Nothing to measure: no AVX-512"):
+        main()
