@@ -23,7 +23,7 @@ SMALLEST_NORMAL = float(np.finfo(np.float16).smallest_normal)
 class Float16Weights(tf.Module):
     """What a SavedModel's checkpoint holds in place of a network's matrices and convolution kernels.
 
-    Biases and LayerNorm's parameters, about a hundredth of the weights, stay as they are. So does a kernel
+    Biases, LayerNorm's parameters and what is convolved (constants) stay as they are. So does a kernel
     all of whose values are below float16's normal range (6.1e-5), where it has fewer than 11 bits, and those
     that share a variable with it.
 
@@ -79,7 +79,7 @@ def _matrices(network: tf.Module) -> Iterator[tuple[str, tf.Variable, list[str]]
     stacks: dict[int, tuple[str, tf.Variable, list[tuple[int, str]]]] = {}
     found = network._flatten(predicate=lambda value: isinstance(value, Weight), with_path=True)
     for path, weight in found:
-        if len(weight.shape) < 2:
+        if len(weight.shape) < 2 or weight.is_constant:
             continue
         name, held = "-".join(map(str, path)), weight.variable
         if isinstance(held, StackedWeight):

@@ -7,7 +7,7 @@ each step has the form that TensorFlow's graph optimiser joins into one oneDNN k
 - residual connection: `add_n` of such a layer and what it is added to → the same `_FusedMatMul`. With `+`
   the optimiser would have to prove that the shapes are equal, and cannot;
 - LayerNorm: batch norm over "channels" that are the tokens, times gamma plus beta → `_MklLayerNorm`;
-- patch embedding and sequence reduction: pad, `conv2d`, `bias_add` → `_FusedConv2D`;
+- patch embedding: pad, `conv2d`, `bias_add` → `_FusedConv2D`; sequence reduction: a dense layer of patches;
 - Mix-FFN: depthwise convolution and `bias_add` → `_FusedDepthwiseConv2dNative`; GELU behind a product with
   an identity matrix → `_FusedMatMul`.
 
@@ -64,8 +64,8 @@ class InferenceNetwork(tf.Module):
         precision: None for the model's own, or ``bfloat16``: all but the patch embedding of the images is
             then computed in it (sums within a step in float32), and the weights are constants of the graph
             in it. What is answered is float32 still, rounded so.
-        constants: whether the weights are constants in any precision. A graph of them is faster, but slower
-            to load, the more so the larger they are.
+        constants: whether all weights are constants in any precision, and not only those of convolutions. A
+            graph of them is faster, but slower to load, the more so the larger they are.
 
     Raises:
         ValueError: the model computes in another dtype, or there is no such precision.
@@ -90,7 +90,7 @@ class InferenceNetwork(tf.Module):
         ]
         self.head = Head(head, numbers)
         self.weights = PackedWeights(
-            part for part in self.submodules if isinstance(part, Weight) and not numbers.constant
+            part for part in self.submodules if isinstance(part, Weight) and not part.is_constant
         )
 
     @scoped
@@ -124,7 +124,7 @@ class Stage(tf.Module):
         self.padding = config.patch_sizes[number] // 2
         self.dtype = numbers.layers
         of_embedding = numbers.of_images() if number == 0 else numbers
-        self.embedding = Linear(embedding.proj, of_embedding)
+        self.embedding = Linear(embedding.proj, of_embedding.of_convolutions())
         self.embedding_norm = Norm(embedding.layer_norm, of_embedding)
         self.blocks = [Block(block, config.hidden_act, numbers) for block in blocks]
         self.norm = Norm(layer_norm, numbers)
@@ -225,7 +225,7 @@ class Head(tf.Module):
     def __init__(self, head: Any, numbers: Numbers) -> None:
         super().__init__(name="head")
         (first, *kernels), bias = fold_projections(head)
-        self.first = Linear.of(first[None, None], bias, numbers, name="first")
+        self.first = Linear.of(first[None, None], bias, numbers.of_convolutions(), name="first")
         self.kernels = [Weight(kernel, numbers.layers, numbers, "kernel") for kernel in kernels]
         kernel, bias = np.asarray(head.classifier.kernel)[0, 0], head.classifier.bias
         self.classifier = Linear.of(kernel, bias, numbers, name="classifier")

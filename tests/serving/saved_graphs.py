@@ -7,6 +7,9 @@ import tensorflow as tf
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_segformer.inference import InferenceNetwork
+from tf_segformer.inference_layers import Weight
+
 
 def constant_bytes(version: Path) -> int:
     """The bytes of the network's constants, its weights for the most part, in all functions together."""
@@ -17,6 +20,12 @@ def constant_bytes(version: Path) -> int:
         for node in function.node_def
         if node.op == "Const" and "inference/" in node.name
     )
+
+
+def numbers_in(network: InferenceNetwork, constant: bool | None = None) -> int:
+    """How many numbers all its weights hold, or those that are constants, or those that are not."""
+    weights = [part for part in network.submodules if isinstance(part, Weight)]
+    return sum(int(np.prod(each.shape)) for each in weights if constant in (None, each.is_constant))
 
 
 def logits_of(version: Path, pixel_values: np.ndarray) -> tuple[np.ndarray, list[NodeDef]]:

@@ -14,7 +14,7 @@ from serving.options import ExportOptions
 from serving.precision import LowPrecisionModel, PrecisionError, describe_precision, summary
 from serving.session_check import ServedModel
 from tests.rounding import ROUNDINGS
-from tests.serving.saved_graphs import constant_bytes, logits_of
+from tests.serving.saved_graphs import constant_bytes, logits_of, numbers_in
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.processor import bfloat16_obstacle
 from tf_segformer.scenes import draw_scene
@@ -79,7 +79,7 @@ def test_float32_needs_no_such_section(version_dir):
 
 def test_the_weights_take_half_the_space(exported, model):
     """And are there once: all signatures share them."""
-    weights = sum(variable.shape.num_elements() for variable in model.fold_for_inference().variables)
+    weights = numbers_in(model.fold_for_inference())
     assert 1 <= constant_bytes(exported.path) / (2 * weights) < 1.1
 
 
