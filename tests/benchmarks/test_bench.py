@@ -267,6 +267,25 @@ def test_answers_are_shown_in_the_order_of_the_plans():
     assert page.index("Logits b0") < page.index("Logits b1") < page.index("Logits b4")
 
 
+@pytest.mark.parametrize(
+    ("asked", "name", "expected"),
+    [(None, OURS, "1"), ("0", OURS, "0"), (None, f"{OURS}, without oneDNN", "0")],
+)
+def test_tensorflow_uses_onednn_unless_told_otherwise(monkeypatch, tmp_path, asked, name, expected):
+    for variable in ("TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "")  # restored afterwards: `build` changes them
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr("benchmarks.sides.quiet", lambda: None)
+    if asked is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    else:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
+    monkeypatch.setattr(
+        "benchmarks.sides.ours.exported", lambda *_, **__: os.environ["TF_ENABLE_ONEDNN_OPTS"]
+    )
+    assert SIDES[name].build(tmp_path, (1, 3, 32, 32), 1) == expected
+
+
 def test_other_sizes_and_architectures_are_not_in_the_short_table():
     assert documents.short(results(size=1024)) == "Not measured."
     other = {**row(EAGER, (1.0,)), "side": next(iter(OTHERS))}
