@@ -56,7 +56,7 @@ setup: ## makes .venv from constraints.txt, if it is missing or out of date
 demo: setup ## checkpoint to served model on pictures, compared with PyTorch: out/demo
 	@$(PY) examples/demo.py $(if $(MODEL),--model '$(MODEL)') --output out/demo
 
-test: setup ## the test suite (under 15 minutes on 2 cores)
+test: setup ## the test suite (13 to 32 minutes on 2 cores, as fast as they are)
 	@$(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST)
 	@echo "The test suite passed. Slower tests: make test-slow; older TensorFlow: make test-old-tensorflow."
 

@@ -74,10 +74,14 @@ class Weight(tf.Module):
     def __init__(self, value: Any, dtype: str, numbers: Numbers, name: str) -> None:
         super().__init__(name=name)
         self.dtype, self.shape = tf.as_dtype(dtype), np.shape(value)
-        self.is_constant = numbers.constant
-        self._constant = np.asarray(value).astype(self.dtype.as_numpy_dtype) if self.is_constant else None
+        self._constant = np.asarray(value).astype(self.dtype.as_numpy_dtype) if numbers.constant else None
         if not self.is_constant:
             self.variable = tf.Variable(value, trainable=False, dtype=dtype, name=name)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is no variable."""
+        return self._constant is not None
 
     def __call__(self) -> tf.Tensor:
         """The tensor."""
@@ -119,8 +123,8 @@ class Linear(tf.Module):
     def reduce(self, x: tf.Tensor, size: int) -> tf.Tensor:
         """Convolution without overlap, as a product of patches: (B, H, W, C) → (B·⌊H/size⌋·⌊W/size⌋, C).
 
-        It is as fast as the convolution with AVX-512, and faster without. From few channels (8 to 24) oneDNN
-        3.7 convolves wrongly in bfloat16 with AMX.
+        In float32 it takes as long as the convolution. In bfloat16 with AMX, oneDNN 3.7 convolves few
+        channels (8 to 24) wrongly.
         """
         _, height, width = tf.unstack(tf.shape(x)[:3])
         x = x[:, : height // size * size, : width // size * size]

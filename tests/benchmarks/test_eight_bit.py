@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from benchmarks.eight_bit import BFLOAT16, WITH_INPUT, layers, main, shapes
 from benchmarks.multiply_adds import count
+from tests.rounding import needs_onednn_in_bfloat16
 from tf_segformer import variant_config
-from tf_segformer.processor import bfloat16_obstacle
 
 
-@pytest.mark.skipif(bfloat16_obstacle() is not None, reason=str(bfloat16_obstacle()))
+@needs_onednn_in_bfloat16
 @pytest.mark.parametrize(("way", "tolerance"), [(BFLOAT16, 4e-3), (WITH_INPUT, 3e-2)])
 def test_a_layer_computes_the_product(way, tolerance):
     x, ways, exact = layers((48, 32, 64))

@@ -13,10 +13,9 @@ from serving.export import export_saved_model, read_processing
 from serving.options import ExportOptions
 from serving.precision import LowPrecisionModel, PrecisionError, describe_precision, summary
 from serving.session_check import ServedModel
-from tests.rounding import ROUNDINGS
+from tests.rounding import OBSTACLE, ROUNDINGS, needs_onednn_in_bfloat16
 from tests.serving.saved_graphs import constant_bytes, logits_of, numbers_in
 from tf_segformer import TFSegformerForSemanticSegmentation
-from tf_segformer.processor import bfloat16_obstacle
 from tf_segformer.scenes import draw_scene
 
 BUNDLED = (
@@ -67,7 +66,7 @@ def test_the_manifest_and_the_progress_say_what_it_costs(exported):
 def test_where_onednn_does_not_round_it_is_said(exported):
     """What was measured then is not what a server with AMX answers."""
     measured = json.loads((exported.path / "assets.extra" / "manifest.json").read_text())["precision"]
-    assert measured["obstacle"] == bfloat16_obstacle()
+    assert measured["obstacle"] == OBSTACLE
     assert summary({**measured, "obstacle": "no AVX-512"}).endswith("AMX answers: no AVX-512")
     assert "AMX" not in summary({**measured, "obstacle": None})
 
@@ -83,7 +82,7 @@ def test_the_weights_take_half_the_space(exported, model):
     assert 1 <= constant_bytes(exported.path) / (2 * weights) < 1.1
 
 
-@pytest.mark.skipif(bfloat16_obstacle() is not None, reason=str(bfloat16_obstacle()))
+@needs_onednn_in_bfloat16
 def test_products_run_fused_in_bfloat16_on_weights_laid_out_once(exported, model):
     _, nodes = logits_of(exported.path, np.zeros([1, 64, 96, 3], np.float32))
     products = [node for node in nodes if re.fullmatch("(_Mkl(Native)?)?_?FusedMatMul", node.op)]
