@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.sides import Network
+from tf_segformer.processor import bfloat16_obstacle
 
 # Large enough that the rate no longer grows; 17 billion multiply-adds take a tenth of a second on two cores.
 SIZE = 2560
@@ -18,6 +19,7 @@ def tensorflow_product(
     work: Path, shape: tuple[int, ...], threads: int, *, precision: str = "float32"
 ) -> Network:
     """A square matrix product in TensorFlow."""
+    _require(precision)
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -30,11 +32,18 @@ def pytorch_product(
     work: Path, shape: tuple[int, ...], threads: int, *, precision: str = "float32"
 ) -> Network:
     """A square matrix product in PyTorch."""
+    _require(precision)
     import torch
 
     torch.set_num_threads(threads)
     left, right = (torch.randn(SIZE, SIZE).to(getattr(torch, precision)) for _ in range(2))
     return Network(lambda _: (left @ right)[0, 0].item(), finish=nothing)
+
+
+def _require(precision: str) -> None:
+    """Raise a RuntimeError where a product in `precision` takes a minute, which is no rate of the machine."""
+    if precision == "bfloat16" and (obstacle := bfloat16_obstacle()):
+        raise RuntimeError(obstacle)
 
 
 def attention_products(work: Path, shape: tuple[int, ...], threads: int) -> Network:

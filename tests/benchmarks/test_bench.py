@@ -15,7 +15,7 @@ import pytest
 from benchmarks import answers, documents, growth, labels, loading, measuring, network, precision, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
-from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side
+from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side, products
 from benchmarks.turns import compare, describe, groups, relative_error
 
 ROOT = Path(__file__).parents[2]
@@ -119,21 +119,28 @@ def test_the_error_is_over_the_largest_logit():
 
 
 def test_the_floor_is_the_multiply_adds_at_the_best_rate():
-    products = [
+    timed = [
         {"side": "a", "precision": "float32", "seconds": [0.2], "problem": None},
         {"side": "b", "precision": "float32", "seconds": [0.1], "problem": None},
         {"side": "c", "precision": "bfloat16", "seconds": [], "problem": "not installed: torch"},
     ]
-    assert roofline.rates(products, 100) == {"float32": pytest.approx(1e7)}
+    assert roofline.rates(timed, 100) == {"float32": pytest.approx(1e7)}
     found = {
         "rows": [row(OURS, (0.3,)), row(EAGER, (0.9,)), row(OURS_BFLOAT16, (0.1,))],
-        "products": products,
+        "products": timed,
         "counts": [{"all": 4_000_000}, {"all": 2_000_000}],
     }
     report = roofline.report({"product_size": 100, "variants": {"b0": found}})
     assert f"| B0 | {OURS} | 0.0 | 0.200 s | 0.300 s | 1.50 |" in report
     assert f"| B0 | {EAGER} | 0.0 | 0.400 s | 0.900 s | 2.25 |" in report
     assert f"| B0 | {OURS_BFLOAT16} | | | no rate was measured | |" in report
+
+
+@pytest.mark.parametrize("product", [products.tensorflow_product, products.pytorch_product])
+def test_a_product_says_why_it_is_not_timed_in_bfloat16(tmp_path, monkeypatch, product):
+    monkeypatch.setattr(products, "bfloat16_obstacle", lambda: "no AVX-512")
+    with pytest.raises(RuntimeError, match="no AVX-512"):
+        product(tmp_path, (1, 3, 64, 64), 1, precision="bfloat16")
 
 
 def test_growth_sets_attention_apart():
