@@ -14,25 +14,47 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_segformer.grid import Dimension
+
 MAX_SCORES = 1 << 22  # at a time, 17 MB in float32: those of 512 × 512 pixels at once
 
 
-def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, max_scores: int = MAX_SCORES) -> tf.Tensor:
+def are_few(queries: Dimension, heads: Dimension, keys: Dimension, max_scores: int = MAX_SCORES) -> tf.Tensor:
+    """Return whether all scores may be computed at once, a boolean scalar.
+
+    Args:
+        queries: B·N, an int32 scalar, as are the others.
+        heads: h.
+        keys: M.
+        max_scores: that are held at a time.
+    """
+    return tf.reduce_prod(tf.cast(tf.stack((queries, heads, keys)), tf.int64)) <= max_scores
+
+
+def attend(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    few: tf.Tensor | None = None,
+    max_scores: int = MAX_SCORES,
+) -> tf.Tensor:
     """Return softmax(query · keyᵀ) · value (section 3.1, eq. 1; the scale is in the query).
 
     Args:
         query: (B, h, N, d), floating.
         key: (B, h, M, d).
         value: (B, h, M, d).
+        few: what `are_few` says of them, where that is known; layers of one size have it in common.
         max_scores: that are held at a time, or those of one query.
 
     Returns:
         (B, h, N, d).
     """
-    shape = tf.cast(tf.shape(query), tf.int64)
-    scores = tf.reduce_prod(shape[:3]) * tf.shape(key, tf.int64)[2]
+    if few is None:
+        batch, heads, count, _ = tf.unstack(tf.shape(query))
+        few = are_few(batch * count, heads, tf.shape(key)[2], max_scores)
     attended = tf.cond(
-        scores <= max_scores,
+        few,
         lambda: _attend_at_once(query, key, value),
         lambda: _by_rows(query.dtype, max_scores)(query, key, value),
     )

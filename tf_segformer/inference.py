@@ -23,16 +23,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_segformer.attention_rows import attend
+from tf_segformer.attention_rows import are_few, attend
 from tf_segformer.folding import fold_projections
+from tf_segformer.grid import Grid, Patches
 from tf_segformer.inference_layers import (
     Linear,
     Norm,
     Numbers,
-    Size,
     Weight,
     enlarged_sum,
-    feature_map,
     gelu,
     numbers_of,
     scoped,
@@ -111,6 +110,26 @@ class InferenceNetwork(tf.Module):
         return Prediction(logits, tuple(states))
 
 
+class Layout(NamedTuple):
+    """What all blocks of a stage make of its feature map's sizes.
+
+    Attributes:
+        grid: of the tokens.
+        patches: those whose tokens become keys and values.
+        few: whether attention may compute all scores at once.
+    """
+
+    grid: Grid
+    patches: Patches
+    few: tf.Tensor
+
+    @classmethod
+    def of(cls, grid: Grid, reduction: int, heads: int) -> Layout:
+        """Return that of a stage."""
+        patches = Patches(grid, reduction)
+        return cls(grid, patches, are_few(grid.count, heads, patches.height * patches.width))
+
+
 class Stage(tf.Module):
     """Patch embedding, transformer blocks and LayerNorm of one stage."""
 
@@ -119,7 +138,7 @@ class Stage(tf.Module):
     ) -> None:
         super().__init__(name=f"stage_{number}")
         self.number = number
-        self.reduction = config.sr_ratios[number]
+        self.reduction, self.heads = config.sr_ratios[number], config.num_attention_heads[number]
         self.stride = config.strides[number]
         self.padding = config.patch_sizes[number] // 2
         self.dtype = numbers.layers
@@ -135,11 +154,11 @@ class Stage(tf.Module):
         border = [self.padding, self.padding]
         x = self.embedding.convolve(tf.pad(x, [[0, 0], border, border, [0, 0]]), self.stride)
         x = require_at_least(x, self.reduction, self.number)
-        size = tuple(tf.unstack(tf.shape(x)[:3]))
-        x = tf.cast(self.embedding_norm(tokens(x)), self.dtype)
+        layout = Layout.of(grid := Grid.under(x), self.reduction, self.heads)
+        x = tf.cast(self.embedding_norm(grid.tokens(x), grid), self.dtype)
         for block in self.blocks:
-            x = block(x, size)
-        return feature_map(self.norm(x), size)
+            x = block(x, layout)
+        return grid.feature_map(self.norm(x, grid))
 
 
 class Block(tf.Module):
@@ -153,10 +172,10 @@ class Block(tf.Module):
         self.mlp = MixFFN(block.mlp, activation, numbers)
 
     @scoped
-    def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, layout: Layout) -> tf.Tensor:
         """(N, C) → (N, C)."""
-        x = tf.add_n([self.attention(self.norm_1(x), size), x])
-        return tf.add_n([self.mlp(self.norm_2(x), size), x])
+        x = tf.add_n([self.attention(self.norm_1(x, layout.grid), layout), x])
+        return tf.add_n([self.mlp(self.norm_2(x, layout.grid), layout.grid), x])
 
 
 class Attention(tf.Module):
@@ -168,7 +187,7 @@ class Attention(tf.Module):
         self.heads, self.head_size = layer.heads, layer.head_size
         self.reduction = layer.reduction
         if self.reduction > 1:
-            self.sr = Linear(layer.sr, numbers, name="sr")
+            self.sr = Linear.of_patches(layer.sr, numbers, name="sr")
             self.sr_norm = Norm(layer.layer_norm, numbers)
         self.query = Linear(layer.query, numbers, scale=layer.head_size**-0.5, name="query")
         self.key = Linear(layer.key, numbers, name="key")
@@ -176,28 +195,29 @@ class Attention(tf.Module):
         self.output = Linear(attention.output_projection.projection, numbers, name="output")
 
     @scoped
-    def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, layout: Layout) -> tf.Tensor:
         """(N, C) → (N, C)."""
-        batch, count = size[0], tf.shape(x)[0]
+        grid, patches, few = layout
         reduced = x
         if self.reduction > 1:
-            reduced = self.sr_norm(self.sr.reduce(feature_map(x, size), self.reduction))
+            reduced = self.sr_norm(self.sr(patches.of(x)), patches)
         query, key, value = (
-            self.split_heads(t, batch) for t in (self.query(x), self.key(reduced), self.value(reduced))
+            self.split_heads(t, grid) for t in (self.query(x), self.key(reduced), self.value(reduced))
         )
-        return self.output(self.merge_heads(attend(query, key, value), count))
+        return self.output(self.merge_heads(attend(query, key, value, few), grid))
 
-    def split_heads(self, x: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+    def split_heads(self, x: tf.Tensor, grid: Grid) -> tf.Tensor:
         """(N, C) → (B, h, N/B, d)."""
         if self.heads == 1:  # nothing to transpose
-            return tf.reshape(x, (batch, 1, -1, self.head_size))
-        return tf.transpose(tf.reshape(x, (batch, -1, self.heads, self.head_size)), (0, 2, 1, 3))
+            return tf.reshape(x, grid.shapes(grid.batch, 1, -1, self.head_size))
+        x = tf.reshape(x, grid.shapes(grid.batch, -1, self.heads, self.head_size))
+        return tf.transpose(x, (0, 2, 1, 3))
 
-    def merge_heads(self, x: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def merge_heads(self, x: tf.Tensor, grid: Grid) -> tf.Tensor:
         """(B, h, N/B, d) → (N, C)."""
         if self.heads > 1:
             x = tf.transpose(x, (0, 2, 1, 3))
-        return tf.reshape(x, (count, self.heads * self.head_size))
+        return grid.tokens(x, self.heads * self.head_size)
 
 
 class MixFFN(tf.Module):
@@ -212,11 +232,10 @@ class MixFFN(tf.Module):
         self.dense2 = Linear(mlp.dense2, numbers, name="dense2")
 
     @scoped
-    def __call__(self, x: tf.Tensor, size: Size) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, grid: Grid) -> tf.Tensor:
         """(N, C) → (N, C)."""
-        count = tf.shape(x)[0]
-        x = self.dwconv.convolve_depthwise(feature_map(self.dense1(x), size))
-        return self.dense2(self.activate(tokens(x, count)))
+        x = self.dwconv.convolve_depthwise(grid.feature_map(self.dense1(x)))
+        return self.dense2(self.activate(grid.tokens(x)))
 
 
 class Head(tf.Module):
@@ -233,13 +252,13 @@ class Head(tf.Module):
     @scoped
     def __call__(self, features: list[tf.Tensor]) -> tf.Tensor:
         """Feature maps (B, H_i, W_i, C_i) → logits (B, H_1, W_1, num_labels)."""
-        sizes = [tuple(tf.unstack(tf.shape(feature)[:3])) for feature in features]
-        _, height, width = sizes[0]
+        grids = [Grid.under(feature) for feature in features]
         projected = [
-            feature_map(tf.matmul(tokens(feature), kernel()), size)
-            for feature, kernel, size in zip(features[1:], self.kernels, sizes[1:], strict=True)
+            grid.feature_map(tf.matmul(tokens(feature), kernel()))
+            for feature, kernel, grid in zip(features[1:], self.kernels, grids[1:], strict=True)
         ]
         # Added as tokens, so that the optimiser adds the other term within the convolution.
-        coarse = feature_map(enlarged_sum(projected, height, width), sizes[0])
+        finest = grids[0]
+        coarse = finest.feature_map(enlarged_sum(projected, finest.height, finest.width))
         x = tf.nn.relu(tf.add_n([self.first.convolve(features[0], 1), coarse]))
-        return feature_map(self.classifier(tokens(x)), sizes[0])
+        return finest.feature_map(self.classifier(tokens(x)))

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_segformer.grid import Grid
 from tf_segformer.layers import LAYER_NORM_EPSILON
 from tf_segformer.numerics import resize_bilinear
 
 # Channels that are multiplied at once for GELU: a register's, a matrix tile's.
 GELU_WIDTHS = {tf.float32: 16, tf.bfloat16: 32}
-Size = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # B, H, W
 
 
 def scoped(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,6 +109,16 @@ class Linear(tf.Module):
         """Make one of a kernel and a bias."""
         return cls(SimpleNamespace(kernel=kernel, bias=bias), numbers, name=name)
 
+    @classmethod
+    def of_patches(cls, layer: Any, numbers: Numbers, name: str) -> Linear:
+        """Make a dense layer of patches (`grid.Patches`) of a convolution whose windows lie side by side.
+
+        In float32 it takes as long as the convolution. In bfloat16 with AMX, oneDNN 3.7 convolves few
+        channels (8 to 24) wrongly.
+        """
+        kernel = np.asarray(layer.kernel)
+        return cls.of(kernel.reshape(-1, kernel.shape[-1]), layer.bias, numbers, name)
+
     @scoped
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """(N, C_in) → (N, C)."""
@@ -118,19 +128,6 @@ class Linear(tf.Module):
     def convolve(self, x: tf.Tensor, stride: int) -> tf.Tensor:
         """(B, H, W, C_in) → (B, H', W', C), without padding."""
         return tf.nn.bias_add(tf.nn.conv2d(x, self.kernel(), stride, "VALID"), self.bias())
-
-    @scoped
-    def reduce(self, x: tf.Tensor, size: int) -> tf.Tensor:
-        """Convolution without overlap, as a product of patches: (B, H, W, C) → (B·⌊H/size⌋·⌊W/size⌋, C).
-
-        In float32 it takes as long as the convolution. In bfloat16 with AMX, oneDNN 3.7 convolves few
-        channels (8 to 24) wrongly.
-        """
-        _, height, width = tf.unstack(tf.shape(x)[:3])
-        x = x[:, : height // size * size, : width // size * size]
-        x = tokens(tf.nn.space_to_depth(x, size))
-        kernel = tf.reshape(self.kernel(), (x.shape[-1], -1))
-        return tf.nn.bias_add(tf.matmul(x, kernel), self.bias())
 
     @scoped
     def convolve_depthwise(self, x: tf.Tensor) -> tf.Tensor:
@@ -147,27 +144,30 @@ class Norm(tf.Module):
         self.beta = Weight(layer.beta, numbers.layers, numbers, "beta")
 
     @scoped
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """(N, C) → (N, C)."""
-        return _normalize(x) * self.gamma() + self.beta()
+    def __call__(self, x: tf.Tensor, grid: Grid) -> tf.Tensor:
+        """(N, C) of a grid → (N, C)."""
+        return _normalize(x, grid) * self.gamma() + self.beta()
 
 
-def _normalize(x: tf.Tensor) -> tf.Tensor:
+def _normalize(x: tf.Tensor, grid: Grid) -> tf.Tensor:
     """Zero mean and unit variance for each row of `x` (N, C)."""
     if x.dtype == tf.float64:  # the fused operation has no float64
         mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
         return (x - mean) * tf.math.rsqrt(variance + LAYER_NORM_EPSILON)
-    count, channels = tf.shape(x)[0], x.shape[1]
+    channels = x.shape[1]
     # Keeps the optimiser from moving a cast past the reshape, behind which it finds no LayerNorm.
     x = tf.ensure_shape(x, (None, channels))
+    count = tf.shape(x)[
+        :1
+    ]  # read off `x`: where two of them share a scale and an offset it finds none either
     normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
-        tf.reshape(x, (1, count, channels, 1)),
-        scale=tf.ones([count]),
-        offset=tf.zeros([count]),
+        tf.reshape(x, grid.shapes(1, grid.count, channels, 1)),
+        scale=tf.ones(count),
+        offset=tf.zeros(count),
         epsilon=LAYER_NORM_EPSILON,
         data_format="NCHW",
     )
-    return tf.reshape(normalized, (count, channels))
+    return grid.tokens(normalized, channels)
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
@@ -181,7 +181,7 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
     if width and x.shape[-1] % width == 0:
         # The optimiser would leave out the addition of what it knows to be zeros.
         zeros = tf.raw_ops.PlaceholderWithDefault(input=tf.zeros([width], x.dtype), shape=[width])
-        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, (-1, width)), tf.eye(width, dtype=x.dtype)), zeros)
+        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, (-1, width)), tf.constant(np.eye(width), x.dtype)), zeros)
     half, root, one = (tf.constant(value, x.dtype) for value in (0.5, 0.5**0.5, 1.0))
     return tf.reshape((tf.math.erf(y * root) + one) * half * y, (-1, x.shape[-1]))
 
@@ -218,11 +218,6 @@ def interpolation(size: tf.Tensor, target: tf.Tensor, dtype: tf.DType) -> tf.Ten
     return tf.cast(tf.maximum(1.0 - distances, 0.0), dtype)
 
 
-def tokens(x: tf.Tensor, count: tf.Tensor | int = -1) -> tf.Tensor:
+def tokens(x: tf.Tensor) -> tf.Tensor:
     """(B, H, W, C) → (N, C)."""
-    return tf.reshape(x, (count, x.shape[-1]))
-
-
-def feature_map(x: tf.Tensor, size: Size) -> tf.Tensor:
-    """(N, C) → (B, H, W, C)."""
-    return tf.reshape(x, (*size, x.shape[-1]))
+    return tf.reshape(x, (-1, x.shape[-1]))

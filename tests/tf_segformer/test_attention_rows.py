@@ -53,3 +53,17 @@ def test_scores_are_computed_for_some_queries_at_a_time(taken, limit, parts, dty
     assert found.dtype == dtype
     expected = softmax_attention(*(tensor.astype(np.float64) for tensor in tensors))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14 if dtype == "float64" else 1e-6)
+
+
+def test_what_is_known_of_the_scores_is_not_asked_again(taken):
+    tensors = [tf.zeros(shape) for shape in ((2, 3, 37, 4), (2, 3, 5, 4), (2, 3, 5, 4))]
+    run = tf.function(functools.partial(attend, max_scores=1))
+    run(*tensors, few=attention_rows.are_few(2 * 37, 3, 5, 2 * 37 * 3 * 5))
+    assert taken == [2 * 37 * 3 * 5]
+    taken.clear()
+    run(*tensors, few=attention_rows.are_few(2 * 37, 3, 5, 2 * 37 * 3 * 5 - 1))
+    assert len(taken) == 37
+
+
+def test_more_scores_than_an_int32_holds_are_not_few():
+    assert not attention_rows.are_few(2**20, 8, 2**14)

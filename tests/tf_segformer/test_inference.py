@@ -1,6 +1,7 @@
 """The inference network computes what the Keras model computes."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from transformers import SegformerConfig
 from tests.rounding import ROUNDINGS
 from tf_segformer import TFSegformerForSemanticSegmentation
 from tf_segformer.folding import fold_projections
-from tf_segformer.inference_layers import Linear, enlarged_sum, feature_map, gelu, numbers_of
+from tf_segformer.grid import Grid, Patches
+from tf_segformer.inference_layers import Linear, enlarged_sum, gelu, numbers_of
 from tf_segformer.numerics import gelu as exact_gelu
 from tf_segformer.numerics import resize_bilinear
 from tf_segformer.scenes import draw_scene
@@ -84,6 +86,17 @@ def test_the_batch_and_the_size_are_free():
     one = images(64, 64, "float64", batch=1)
     assert error(traced(one).logits, network(tf.constant(one)).logits) <= 1e-12
     assert traced(images(33, 95, "float64", batch=3)).logits.shape == (3, 9, 24, 11)
+
+
+def test_more_blocks_make_no_more_shapes():
+    """A server's optimiser goes over all nodes before the first answer."""
+    spec = tf.TensorSpec([None, None, None, 3])
+    made = []
+    for depth in (1, 3):
+        network = random_model("float32", depths=[depth] * 4).fold_for_inference()
+        graph = tf.function(network, autograph=False).get_concrete_function(spec).graph
+        made.append(sum(node.op == "Pack" for node in graph.as_graph_def().node))
+    assert made[0] == made[1] > 0
 
 
 def test_a_map_smaller_than_its_kernel_is_refused():
@@ -171,7 +184,7 @@ def test_in_bfloat16_maps_are_enlarged_and_added_as_in_float32(shape):
     maps = [np.random.default_rng(0).standard_normal((2, 16 // k, 24 // k, 5)) for k in (1, 2, 4)]
     maps = [tf.cast(each, tf.bfloat16) for each in maps]
     exact = sum(resize_bilinear(tf.cast(each, tf.float64), *shape) for each in maps)
-    found = feature_map(enlarged_sum(maps, *map(tf.constant, shape)), (2, *shape))
+    found = tf.reshape(enlarged_sum(maps, *map(tf.constant, shape)), (2, *shape, 5))
     assert error(tf.cast(found, tf.float64), exact) <= ROUNDINGS * 2**-7
 
 
@@ -179,10 +192,18 @@ def test_in_bfloat16_maps_are_enlarged_and_added_as_in_float32(shape):
 def test_in_bfloat16_a_sequence_is_reduced_as_in_float32(channels):
     """With AMX, oneDNN 3.7 convolves from few channels wrongly."""
     random = np.random.default_rng(0)
-    kernel, bias = random.standard_normal((8, 8, channels, channels)), random.standard_normal(channels)
-    reduction = Linear.of(kernel, bias, numbers_of("bfloat16"), "sr")
+    shape = (8, 8, channels, channels)
+    layer = SimpleNamespace(kernel=random.standard_normal(shape), bias=random.standard_normal(channels))
+    reduction = Linear.of_patches(layer, numbers_of("bfloat16"), "sr")
     x = tf.cast(random.standard_normal((2, 50, 48, channels)), tf.bfloat16)
-    found = tf.function(reduction.reduce, autograph=False)(x, 8)
-    exact = tf.nn.conv2d(tf.cast(x, tf.float64), tf.cast(reduction.kernel(), tf.float64), 8, "VALID")
+
+    @tf.function(autograph=False)
+    def reduce(x):
+        grid = Grid.under(x)
+        return reduction(Patches(grid, 8).of(grid.tokens(x)))
+
+    found = reduce(x)
+    kernel = tf.reshape(tf.cast(reduction.kernel(), tf.float64), shape)
+    exact = tf.nn.conv2d(tf.cast(x, tf.float64), kernel, 8, "VALID")
     exact += tf.cast(reduction.bias(), tf.float64)
     assert error(tf.cast(found, tf.float64), tf.reshape(exact, (-1, channels))) <= ROUNDINGS * 2**-8
