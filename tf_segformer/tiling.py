@@ -79,6 +79,7 @@ def place(logits: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) ->
         tf.debugging.assert_non_negative([height, width], "The size is negative."),
     ]
     with tf.control_dependencies(checks):
+        logits = tf.identity(logits)  # so that nothing is made of them, and fails, before they are checked
         h, w = tf.unstack(tf.shape(logits)[:2])
         rows = pixel_axis(h, tf.maximum(height, 1), logits.dtype)
         columns = pixel_axis(w, tf.maximum(width, 1), logits.dtype)
