@@ -1,7 +1,7 @@
 """The positions of a feature map, and what layers make of its sizes, each made once.
 
-Every layer reshapes to sizes that are known only at run time. Where each made its own shapes, that was nearly
-half of a graph's nodes, and a server goes over all nodes many times before its first answer.
+Every layer reshapes to sizes that are known only at run time. Were each to make its own shapes, these would
+be a large part of a graph's nodes, and a server goes over all nodes many times before its first answer.
 
 Axes: B batch, H W height and width, N = B·H·W tokens, C channels.
 """

@@ -12,7 +12,7 @@ each step has the form that TensorFlow's graph optimiser joins into one oneDNN k
   an identity matrix → `_FusedMatMul`.
 
 Axes: B batch, H W height and width of a feature map, C channels, N = B·H·W tokens, h heads, d = C/h.
-A feature map is passed on as tokens (N, C) with its sizes (B, H, W).
+A feature map is passed on as tokens (N, C), with its `Grid`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from tf_segformer.inference_layers import (
     gelu,
     numbers_of,
     scoped,
-    tokens,
 )
 from tf_segformer.layers import require_at_least
 from tf_segformer.numerics import ACTIVATIONS
@@ -254,11 +253,11 @@ class Head(tf.Module):
         """Feature maps (B, H_i, W_i, C_i) → logits (B, H_1, W_1, num_labels)."""
         grids = [Grid.under(feature) for feature in features]
         projected = [
-            grid.feature_map(tf.matmul(tokens(feature), kernel()))
+            grid.feature_map(tf.matmul(grid.tokens(feature), kernel()))
             for feature, kernel, grid in zip(features[1:], self.kernels, grids[1:], strict=True)
         ]
         # Added as tokens, so that the optimiser adds the other term within the convolution.
         finest = grids[0]
         coarse = finest.feature_map(enlarged_sum(projected, finest.height, finest.width))
         x = tf.nn.relu(tf.add_n([self.first.convolve(features[0], 1), coarse]))
-        return finest.feature_map(self.classifier(tokens(x)))
+        return finest.feature_map(self.classifier(finest.tokens(x)))

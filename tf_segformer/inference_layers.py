@@ -157,9 +157,8 @@ def _normalize(x: tf.Tensor, grid: Grid) -> tf.Tensor:
     channels = x.shape[1]
     # Keeps the optimiser from moving a cast past the reshape, behind which it finds no LayerNorm.
     x = tf.ensure_shape(x, (None, channels))
-    count = tf.shape(x)[
-        :1
-    ]  # read off `x`: where two of them share a scale and an offset it finds none either
+    # Of `x` itself: it finds none either where two of them have one scale or offset in common.
+    count = tf.shape(x)[:1]
     normalized, _, _ = tf.compat.v1.nn.fused_batch_norm(
         tf.reshape(x, grid.shapes(1, grid.count, channels, 1)),
         scale=tf.ones(count),

@@ -166,11 +166,19 @@ def test_double_and_half_precision_are_taken():
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match=r"expected \[h, w, classes\]"):
         label_map(tf.zeros([1, 4, 4, 3]), 8, 8)
-    for _ in range(100):  # by chance, an operation that took no heed of the check failed first
-        with pytest.raises(tf.errors.InvalidArgumentError, match="logits are empty"):
-            in_graph(tf.zeros([4, 4, 0]), 8, 8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="logits are empty"):
+        in_graph(tf.zeros([4, 4, 0]), 8, 8)
     with pytest.raises(tf.errors.InvalidArgumentError, match="size is negative"):
         in_graph(tf.zeros([4, 4, 3]), -8, 8)
+
+
+def test_logits_are_checked_before_anything_is_made_of_them():
+    """Otherwise it is chance whether the check fails first, or an operation that names no logits."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        given = tf.compat.v1.placeholder(tf.float32, [None, None, None])
+        placed, _, _ = tiling.place(given, 8, 8)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="logits are empty"):
+            session.run(placed, {given: np.zeros([4, 4, 0], np.float32)})
 
 
 def test_a_batch_of_photographs_of_different_sizes_in_a_session(tmp_path):
