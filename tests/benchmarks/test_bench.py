@@ -136,6 +136,20 @@ def test_the_floor_is_the_multiply_adds_at_the_best_rate():
     assert f"| B0 | {OURS_BFLOAT16} | | | no rate was measured | |" in report
 
 
+@pytest.mark.parametrize(
+    ("obstacle", "networks", "exports"),
+    [(None, [OURS, OURS_BFLOAT16], ("float32", "bfloat16")), ("no AVX-512", [OURS], ("float32",))],
+)
+def test_only_networks_with_a_rate_are_timed_beside_it(tmp_path, monkeypatch, obstacle, networks, exports):
+    asked = {}
+    monkeypatch.setattr(roofline, "bfloat16_obstacle", lambda: obstacle)
+    monkeypatch.setattr(roofline, "prepare", lambda models, variant, exports: asked.update(exports=exports))
+    monkeypatch.setattr(roofline, "compare", lambda names, *rest: asked.update(names=names) or [])
+    roofline.measure({"variants": ["b0"], "sides": [OURS, OURS_BFLOAT16]}, tmp_path)
+    assert [name for name in asked["names"] if name in SIDES] == networks
+    assert asked["exports"] == exports
+
+
 @pytest.mark.parametrize("product", [products.tensorflow_product, products.pytorch_product])
 def test_a_product_says_why_it_is_not_timed_in_bfloat16(tmp_path, monkeypatch, product):
     monkeypatch.setattr(products, "bfloat16_obstacle", lambda: "no AVX-512")
