@@ -35,6 +35,7 @@ def attend(
     query: tf.Tensor,
     key: tf.Tensor,
     value: tf.Tensor,
+    *,
     few: tf.Tensor | None = None,
     max_scores: int = MAX_SCORES,
 ) -> tf.Tensor:

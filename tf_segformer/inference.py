@@ -203,7 +203,7 @@ class Attention(tf.Module):
         query, key, value = (
             self.split_heads(t, grid) for t in (self.query(x), self.key(reduced), self.value(reduced))
         )
-        return self.output(self.merge_heads(attend(query, key, value, few), grid))
+        return self.output(self.merge_heads(attend(query, key, value, few=few), grid))
 
     def split_heads(self, x: tf.Tensor, grid: Grid) -> tf.Tensor:
         """(N, C) → (B, h, N/B, d)."""

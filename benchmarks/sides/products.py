@@ -90,7 +90,7 @@ def all_attention(
         ends = []
         for (x, key, value), depth in zip(stages, config.depths, strict=True):
             for _ in range(depth):  # each on the one before, so that none is left out
-                x = attend(x, key, value, max_scores or MAX_SCORES)
+                x = attend(x, key, value, max_scores=max_scores or MAX_SCORES)
             ends.append(x[0, 0, 0, 0])
         return tf.add_n(ends)
 

@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks import answers, documents, growth, labels, loading, measuring, network, precision, roofline
 from benchmarks.drawing import Bar, Series, bars_svg, lines_svg, ticks
 from benchmarks.plans import PLANS, Question
 from benchmarks.sides import EAGER, OTHERS, OURS, OURS_BFLOAT16, SIDES, Side, products
 from benchmarks.turns import compare, describe, groups, relative_error
+from tf_segformer import variant_config
 
 ROOT = Path(__file__).parents[2]
 ASKED = Question("logits-b0", "Logits: B0", "network", {"variant": "b0"})
@@ -155,6 +157,14 @@ def test_a_product_says_why_it_is_not_timed_in_bfloat16(tmp_path, monkeypatch, p
     monkeypatch.setattr(products, "bfloat16_obstacle", lambda: "no AVX-512")
     with pytest.raises(RuntimeError, match="no AVX-512"):
         product(tmp_path, (1, 3, 64, 64), 1, precision="bfloat16")
+
+
+def test_attention_alone_is_the_same_at_any_limit_of_scores():
+    def alone(max_scores):
+        tf.random.set_seed(0)
+        return products.all_attention(variant_config("b0"), (1, 3, 64, 64), max_scores=max_scores)()
+
+    assert alone(None) == pytest.approx(alone(1), rel=1e-5)
 
 
 def test_growth_sets_attention_apart():
